@@ -1,0 +1,1 @@
+"""What compute costs and what it buys."""

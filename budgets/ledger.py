@@ -1,0 +1,147 @@
+"""The account of one request: reserve before a call, settle after it, never above a cap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from budgets.budget import Budget, BudgetExhausted, Unit
+
+MIN_SHARE = 16
+"""Tokens a sequence should get at least; below it a call is given fewer sequences instead of shorter ones."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """What has been spent so far.
+
+    `tokens` are all generated tokens, a verifier's included; `prompt_tokens` the generator's prompts as the engine
+    counts them, `cached_tokens` those of them found in its prefix cache; `verifier_tokens` what verifiers that are
+    models read.
+    """
+
+    samples: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    verifier_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reservation:
+    """Room set aside for one call: `sequences` of at most `tokens_each`; `samples` of them count as begun.
+
+    `trimmed_by` names the cap that made it smaller than was asked, if one did.
+    """
+
+    sequences: int
+    tokens_each: int
+    samples: int
+    trimmed_by: Unit | None
+
+    @property
+    def tokens(self) -> int:
+        """Most tokens the call may generate."""
+        return self.sequences * self.tokens_each
+
+
+class Ledger:
+    """Keeps one request within its `Budget`.
+
+    Every call is reserved in full before it is made, so that spent + reserved never exceeds a cap whatever calls
+    overlap, fail or are cancelled. `aside` tokens are kept free for verdicts still to come. `clock` gives seconds,
+    monotonic; the deadline counts from construction.
+    """
+
+    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+        self.budget = budget
+        self.spent = Spent()
+        self.aside = 0
+        self._clock = clock
+        self._began = clock()
+        self._open: set[Reservation] = set()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the ledger was opened."""
+        return self._clock() - self._began
+
+    @property
+    def samples_left(self) -> int:
+        return self.budget.samples - self.spent.samples - sum(r.samples for r in self._open)
+
+    @property
+    def tokens_left(self) -> int | None:
+        if self.budget.tokens is None:
+            return None
+        return self.budget.tokens - self.spent.tokens - self.aside - sum(r.tokens for r in self._open)
+
+    @property
+    def seconds_left(self) -> float | None:
+        return None if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
+
+    def can_reserve(self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0) -> bool:
+        """Whether `reserve` with the same arguments would grant at least one sequence."""
+        return isinstance(self._trim(sequences, tokens_each, begins, aside), Reservation)
+
+    def reserve(self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0) -> Reservation:
+        """Set room aside for `sequences` of `tokens_each`, trimmed to what fits.
+
+        Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences. `begins` says
+        whether each is a new sample (a continuation or a verdict is not). Room for `aside` more tokens per sequence is
+        made sure of as well, for a verdict on each. Raises BudgetExhausted where not even one token fits.
+        """
+        reservation = self._trim(sequences, tokens_each, begins, aside)
+        if not isinstance(reservation, Reservation):
+            raise BudgetExhausted(reservation)
+        self._open.add(reservation)
+        return reservation
+
+    def settle(
+        self,
+        reservation: Reservation,
+        tokens: int,
+        *,
+        prompt_tokens: int = 0,
+        cached_tokens: int = 0,
+        verifier_tokens: int = 0,
+    ) -> None:
+        """Charge what a call spent and free the rest of its reservation.
+
+        Raises ValueError where the call claims more tokens than were reserved (nothing is charged then).
+        """
+        if not 0 <= tokens <= reservation.tokens:
+            raise ValueError(f"a call that reserved {reservation.tokens} tokens cannot settle {tokens}")
+        self.release(reservation)
+        self.spent.samples += reservation.samples
+        self.spent.tokens += tokens
+        self.spent.prompt_tokens += prompt_tokens
+        self.spent.cached_tokens += cached_tokens
+        self.spent.verifier_tokens += verifier_tokens
+
+    def release(self, reservation: Reservation) -> None:
+        """Free a reservation whose call spent nothing. Raises ValueError if it is not open."""
+        if reservation not in self._open:
+            raise ValueError("this reservation was settled or released already")
+        self._open.remove(reservation)
+
+    def _trim(self, sequences: int, tokens_each: int, begins: bool, aside: int) -> Reservation | Unit:
+        if sequences < 1 or tokens_each < 0 or aside < 0:
+            raise ValueError("a reservation needs at least one sequence and no negative tokens")
+        if self.seconds_left == 0.0:
+            return "seconds"
+        trimmed_by: Unit | None = None
+        if begins and sequences > self.samples_left:
+            sequences, trimmed_by = self.samples_left, "samples"
+            if not sequences:
+                return "samples"
+        left = self.tokens_left
+        if left is not None and sequences * (tokens_each + aside) > left:
+            trimmed_by = "tokens"
+            floor = min(tokens_each, MIN_SHARE) + aside
+            sequences = min(sequences, max(1, left // floor))
+            tokens_each = min(tokens_each, left // sequences - aside)
+            if tokens_each < 1:
+                return "tokens"
+        return Reservation(sequences, tokens_each, sequences if begins else 0, trimmed_by)

@@ -1,0 +1,43 @@
+"""A stream's chunks put together into samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engines.base import Call, Chunk, EngineGarbage, FinishReason, Sample
+
+
+@dataclass(slots=True)
+class _Part:
+    texts: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    logprob: float | None = None
+    done: bool = False
+
+    def sample(self, finish: FinishReason) -> Sample:
+        return Sample("".join(self.texts), tuple(self.tokens), finish, self.logprob)
+
+
+class Assembly:
+    """Collects the chunks of one streamed `Call`; `tokens` counts all that came, of any sample."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._parts: dict[tuple[int, int], _Part] = {}
+        self.tokens = 0
+
+    def add(self, chunk: Chunk) -> Sample | None:
+        """Take a chunk; the sample that it finishes, if it does. Raises EngineGarbage past `max_tokens`."""
+        part = self._parts.setdefault((chunk.prompt, chunk.choice), _Part())
+        if part.done or len(part.tokens) + len(chunk.tokens) > self._call.max_tokens:
+            raise EngineGarbage("The engine's stream goes on past a sample's end.")
+        part.texts.append(chunk.text)
+        part.tokens.extend(chunk.tokens)
+        self.tokens += len(chunk.tokens)
+        if chunk.logprob is not None:
+            part.logprob = (part.logprob or 0.0) + chunk.logprob
+        if chunk.finish_reason is None:
+            return None
+        part.done = True
+        return part.sample(chunk.finish_reason)
+

@@ -1,0 +1,146 @@
+"""What an engine is: token ids in; token ids, log-probabilities, finish reason and usage out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Message = Mapping[str, Any]
+"""One chat message in OpenAI's form: a `role` and a `content`, perhaps `tool_calls`."""
+
+FinishReason = Literal["stop", "length", "cancelled"]
+"""`stop`: the model ended or a stop string was met; `length`: cut at `max_tokens`; `cancelled`: cut by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One generated continuation of one prompt.
+
+    `tokens` are the generated ids, `logprob` is the sum of their log-probabilities (nats; None where not
+    asked for), `top_logprobs` the most likely alternatives at each position (where asked for).
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    logprob: float | None = None
+    top_logprobs: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Mean log-probability of a token in nats, or None without log-probabilities or tokens."""
+        return None if self.logprob is None or not self.tokens else self.logprob / len(self.tokens)
+
+    def continued(self, rest: Sample) -> Sample:
+        """This sample and what was generated after it, as one."""
+        logprob = None if self.logprob is None or rest.logprob is None else self.logprob + rest.logprob
+        return Sample(self.text + rest.text, self.tokens + rest.tokens, rest.finish_reason, logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One engine call: `n` continuations of each of `prompts`, at most `max_tokens` long each.
+
+    `sampling` holds vLLM's own sampling fields (`temperature`, `top_p`, `seed`, `structured_outputs`, …).
+    `logprobs` is None for none, 0 for the chosen token's only, k for the k most likely at each position.
+    `affinity` names what the call shares with its siblings: calls with one affinity go to one replica.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    n: int
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    affinity: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens the engine counted: prompts read, how many of them from its prefix cache (None: not reported)."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The result of a call: `samples[p]` continue `prompts[p]`; fewer than `n` where some failed."""
+
+    samples: tuple[tuple[Sample, ...], ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a stream says next of one continuation: new text, tokens and log-probability; the last has a finish reason."""
+
+    prompt: int
+    choice: int
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float | None = None
+    finish_reason: FinishReason | None = None
+
+
+class EngineError(Exception):
+    """A call to an engine failed. The message is fit for a client: no addresses, no tracebacks."""
+
+
+class EngineUnavailable(EngineError):
+    """Nothing answers: refused, reset, timed out, or 5xx. The same call may succeed elsewhere or later.
+
+    `began` says whether the engine may have generated something before it failed.
+    """
+
+    def __init__(self, message: str, *, began: bool = False) -> None:
+        super().__init__(message)
+        self.began = began
+
+
+class EngineRefused(EngineError):
+    """The engine read the call and will not do it (4xx): repeating it is no use."""
+
+
+class EngineGarbage(EngineError):
+    """The engine answered something that is not its protocol."""
+
+
+class Engine(Protocol):
+    """A model that continues token ids. Cancelling a call stops its generation."""
+
+    @property
+    def model(self) -> str:
+        """The name clients ask for."""
+        ...
+
+    async def context_length(self) -> int:
+        """Most tokens a prompt and its continuation may have together."""
+        ...
+
+    async def tokenize(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        template: Mapping[str, Any] | None = None,
+    ) -> tuple[int, ...]:
+        """The chat template's token ids for `messages`, ready to be answered."""
+        ...
+
+    async def sample(self, call: Call) -> Generation:
+        """Run `call` to its end as one request."""
+        ...
+
+    def stream(self, call: Call) -> AsyncGenerator[Chunk | Usage]:
+        """Run `call` and yield what each continuation generates, and the `Usage` last."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a call made now would find an engine that answers."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,132 @@
+"""`aliquot serve`: start the engines and the service, and say how to use them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+from rich.console import Console
+
+from engines.launch import LaunchFailed, Progress
+from service.app import create_app
+from service.logs import set_up
+from service.settings import BUNDLED_PATH, Settings, SettingsError, WorldConfig, load_settings, load_world
+from service.world import World
+
+console = Console(highlight=False)
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(help="YAML file of models, verifiers, defaults and limits.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. Default: 8080.")] = None,
+) -> None:
+    """Serve; without --config, on a vLLM of our own with the bundled small model."""
+    try:
+        settings = load_settings(config=config, host=host, port=port)
+        world_config = load_world(settings.config)
+        _check_bundled(world_config)
+        set_up(settings)
+        uvloop.run(_serve(settings, world_config))
+    except (SettingsError, LaunchFailed, OSError) as error:
+        console.print(f"[bold red]Aliquot did not start.[/] {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("Stopped.")
+
+
+def _check_bundled(config: WorldConfig) -> None:
+    for model in config.models:
+        if not model.urls and model.path == str(BUNDLED_PATH) and not BUNDLED_PATH.is_dir():
+            raise SettingsError(f"{BUNDLED_PATH} is not there yet. `make serve` prepares it.")
+
+
+async def _serve(settings: Settings, config: WorldConfig) -> None:
+    listener = _listen(settings)
+    main = asyncio.current_task()
+    assert main is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
+    reporter = _Reporter()
+    try:
+        async with World(settings, config, progress=reporter) as world:
+            reporter.close()
+            server = _Server(
+                uvicorn.Config(
+                    create_app(world),
+                    log_config=None,
+                    access_log=False,
+                    timeout_graceful_shutdown=10,
+                    server_header=False,
+                ),
+                config.models[0].name,
+            )
+            await server.serve(sockets=[listener])
+    finally:
+        reporter.close()
+        listener.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The socket, opened before anything slow is started: a port in use is told at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise OSError(f"{where} cannot be listened on: {error.strerror}. Choose another with --host or --port.") from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, that says how to use the service once it listens."""
+
+    def __init__(self, config: uvicorn.Config, model: str) -> None:
+        super().__init__(config)
+        self._model = model
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            console.print(_welcome(f"http://{host}:{port}", self._model), soft_wrap=True)
+
+
+def _welcome(url: str, model: str) -> str:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "What is 7 + 8? Answer with a number."}],
+        "scaling": {"strategy": "majority", "budget": {"samples": 8, "tokens": 512}, "answer": {"format": "number"}},
+    }
+    curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    return f"\n[bold green]Aliquot is ready[/] at {url} (API: {url}/docs). Try:\n\n{curl}\n\nCtrl-C stops it."
+
+
+class _Reporter:
+    """Shows a launch: a live line on a terminal, a line for each phase elsewhere."""
+
+    def __init__(self) -> None:
+        self._status = console.status("") if console.is_terminal else None
+        self._phase = ""
+
+    def __call__(self, progress: Progress) -> None:
+        line = f"{progress.phase} ({progress.seconds:.0f} s)"
+        if self._status:
+            self._status.start()
+            self._status.update(f"{line} [dim]{progress.detail[:100]}[/]")
+        elif progress.phase != self._phase:
+            console.print(line)
+        self._phase = progress.phase
+
+    def close(self) -> None:
+        if self._status:
+            self._status.stop()

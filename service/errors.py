@@ -1,0 +1,55 @@
+"""Errors as clients see them: OpenAI's shape, a sentence that names the field and the mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engines.base import EngineError, EngineRefused
+
+RETRY_AFTER_SECONDS = 5
+
+
+class ApiError(Exception):
+    """An answer other than 200. `param` names the field, `code` the kind; `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+    def body(self) -> dict[str, Any]:
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def unreadable(message: str, param: str | None = None, code: str = "invalid_request") -> ApiError:
+    """400: the request cannot be read."""
+    return ApiError(400, code, message, param=param)
+
+
+def undoable(code: str, message: str, param: str | None = None) -> ApiError:
+    """422: the request can be read, and cannot be done."""
+    return ApiError(422, code, message, param=param)
+
+
+def engine_failed(error: EngineError) -> ApiError:
+    """400 where the engine refused the request itself, 503 where it could not answer."""
+    if isinstance(error, EngineRefused):
+        return unreadable(str(error), code="engine_refused")
+    message = f"{error} Try again shortly; `aliquot doctor` and /readyz say whether the engine is back."
+    return ApiError(503, "engine_unavailable", message, retry_after=RETRY_AFTER_SECONDS)

@@ -1,0 +1,167 @@
+"""What clients get, for the API's description. The replies themselves are built in `service.replies`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(BaseModel):
+    """OpenAI's error; `param` names the field, and the message the mend."""
+
+    error: ErrorDetail
+
+
+class Budget(BaseModel):
+    samples: int
+    tokens: int | None
+    seconds: float | None
+
+
+class Spent(BaseModel):
+    """`tokens` are all generated tokens, `verifier_tokens` those that verifiers that are models read."""
+
+    samples: int
+    tokens: int
+    prompt_tokens: int
+    cached_tokens: int
+    verifier_tokens: int
+    seconds: float
+    eflops: float | None
+    usd: float | None
+
+
+class Answer(BaseModel):
+    answer: str
+    votes: int
+    score: float | None
+
+
+class Scaling(BaseModel):
+    strategy: str
+    chosen_by: Literal["request", "effort", "default"]
+    params: dict[str, Any]
+    verifier: str | None
+    budget: Budget
+    spent: Spent
+    answers: list[Answer]
+    stopped_because: str
+    warnings: list[str]
+    estimates: dict[str, Any] = {}
+
+
+class PromptTokensDetails(BaseModel):
+    cached_tokens: int
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class AssistantMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str | None
+    reasoning_content: str | None = None
+    tool_calls: list[dict[str, Any]] = []
+
+
+class Choice(BaseModel):
+    index: int
+    message: AssistantMessage
+    logprobs: None
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class ChatCompletion(BaseModel):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    scaling: Scaling
+
+
+class Step(BaseModel):
+    text: str
+    tokens: int
+    score: float | None
+
+
+class Candidate(BaseModel):
+    text: str
+    answer: str | None
+    score: float | None
+    votes: int
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+    steps: list[Step]
+
+
+class ScalingOutcome(BaseModel):
+    id: str
+    object: Literal["scaling.outcome"]
+    model: str
+    created: int
+    candidates: list[Candidate]
+    usage: Usage
+    scaling: Scaling
+    trace: list[dict[str, Any]]
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"]
+    owned_by: str
+    ready: bool
+    hardware: str | None
+    accelerators: int
+    usd_per_hour: float | None
+
+
+class Models(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Strategy(BaseModel):
+    name: str
+    verifier: Literal["none", "default", "required"]
+    description: str
+    params: dict[str, Any]
+
+
+class Strategies(BaseModel):
+    object: Literal["list"]
+    data: list[Strategy]
+
+
+class Verifier(BaseModel):
+    name: str
+    kind: str
+    description: str
+
+
+class Verifiers(BaseModel):
+    object: Literal["list"]
+    data: list[Verifier]
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    status: Literal["ok", "not_ready"]
+    engines: dict[str, bool]

@@ -1,0 +1,163 @@
+"""Settings: ALIQUOT_* for the process, one YAML file for the world. Both are checked once, at the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BUNDLED_NAME = "smollm2-135m"
+BUNDLED_PATH = Path("models") / BUNDLED_NAME
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+
+
+class SettingsError(ValueError):
+    """The environment or the configuration file cannot be used; the message says where and the mend."""
+
+
+class Settings(BaseSettings):
+    """The process: from the environment, as ALIQUOT_HOST and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="ALIQUOT_", extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    config: Path | None = None
+    engine_python: Path = Path(".venv-engine/bin/python")
+    log_folder: Path = Path(".logs")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Part):
+    """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`."""
+
+    name: Name
+    urls: list[HttpUrl] = []
+    served_name: str | None = None
+    path: str | None = None
+    api_key: str | None = None
+    hardware: str | None = None
+    accelerators: Annotated[int, Field(ge=1)] = 1
+    usd_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_model_len: Annotated[int, Field(ge=64)] | None = None
+    separate_calls: bool = False
+
+    @model_validator(mode="after")
+    def _reachable(self) -> ModelConfig:
+        if not self.urls and not self.path:
+            raise ValueError("give `urls` of vLLM servers, or a `path` from which Aliquot can start one")
+        return self
+
+
+class OutcomeRewardConfig(_Part):
+    name: Name
+    kind: Literal["outcome_reward"]
+    url: HttpUrl
+    model: str
+    route: Literal["pooling", "classify"] = "pooling"
+    positive_label: Annotated[int, Field(ge=0)] = 0
+    api_key: str | None = None
+
+
+class JudgeConfig(_Part):
+    """A judge other than the generator; `model` is one of `models`."""
+
+    name: Name
+    kind: Literal["judge"]
+    model: str
+
+
+VerifierConfig = Annotated[OutcomeRewardConfig | JudgeConfig, Field(discriminator="kind")]
+
+
+class BudgetConfig(_Part):
+    samples: Annotated[int, Field(ge=1)]
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class Defaults(_Part):
+    """What applies where a request says nothing."""
+
+    strategy: str = "majority"
+    verifier: str | None = None
+    budget: BudgetConfig = BudgetConfig(samples=8, tokens=4096, seconds=60)
+    effort: dict[str, BudgetConfig] = {
+        "low": BudgetConfig(samples=2),
+        "medium": BudgetConfig(samples=8),
+        "high": BudgetConfig(samples=32),
+    }
+
+
+class Limits(_Part):
+    """The most that any request may ask for."""
+
+    samples: Annotated[int, Field(ge=1, le=10_000)] = 256
+    tokens: Annotated[int, Field(ge=1)] = 1_000_000
+    seconds: Annotated[float, Field(gt=0)] = 600
+    messages: Annotated[int, Field(ge=1)] = 1_000
+    body_bytes: Annotated[int, Field(ge=1_000)] = 4_000_000
+    body_seconds: Annotated[float, Field(gt=0)] = 30
+
+
+class WorldConfig(_Part):
+    """The YAML file. With none, one bundled model that Aliquot starts itself."""
+
+    models: Annotated[list[ModelConfig], Field(min_length=1)] = [
+        ModelConfig(name=BUNDLED_NAME, path=str(BUNDLED_PATH))
+    ]
+    verifiers: list[VerifierConfig] = []
+    defaults: Defaults = Defaults()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _names(self) -> WorldConfig:
+        for kind, names in (
+            ("models", [m.name for m in self.models]),
+            ("verifiers", [v.name for v in self.verifiers]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{kind}: the name {twice.pop()} is given twice")
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; an override that is not None wins. Raises SettingsError."""
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_sentences("ALIQUOT_* settings", error)) from error
+
+
+def load_world(path: Path | None) -> WorldConfig:
+    """The configuration in the YAML file at `path`. Raises SettingsError."""
+    if path is None:
+        return WorldConfig()
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. Give --config a file that exists.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    try:
+        return WorldConfig.model_validate(raw or {})
+    except ValidationError as error:
+        raise SettingsError(_sentences(str(path), error)) from error
+
+
+def _sentences(source: str, error: ValidationError) -> str:
+    lines = []
+    for one in error.errors(include_url=False):
+        where = ".".join(map(str, one["loc"])) or "the file"
+        what = "is no setting; take it out" if one["type"] == "extra_forbidden" else one["msg"]
+        lines.append(f"  {where}: {what}")
+    return "\n".join([f"{source} cannot be used:", *lines])

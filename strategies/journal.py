@@ -1,0 +1,66 @@
+"""What a run's calls brought, as plain values: enough to run it again without a call."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engines.base import Sample, Usage
+from verifiers.base import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A finished sample, and which continuation (`choice`) of which prefix (`prompt`) of its call it is."""
+
+    prompt: int
+    choice: int
+    sample: Sample
+
+
+@dataclass(slots=True)
+class Draw:
+    """One engine call: the samples that finished, in the order in which they did, and the tokens all of them cost.
+
+    `max_tokens` is the length that each was granted.
+    """
+
+    max_tokens: int
+    drawn: list[Drawn] = field(default_factory=list)
+    tokens: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One verifier call: the verdict on responses with these texts."""
+
+    texts: tuple[str, ...]
+    verdict: Verdict
+
+
+Record = Draw | Scored
+
+
+class Journal:
+    """Records of a run in the order in which they settled.
+
+    Opened with the records of an earlier run, it answers that run's calls first; new records follow.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records: list[Record] = list(records)
+        self._draws = deque(r for r in self.records if isinstance(r, Draw))
+        self._scored = {r.texts: r.verdict for r in self.records if isinstance(r, Scored)}
+
+    def draw(self) -> Draw | None:
+        """The next recorded engine call, if there is one left."""
+        return self._draws.popleft() if self._draws else None
+
+    def verdict(self, texts: tuple[str, ...]) -> Verdict | None:
+        """The recorded verdict on these texts; keyed by them, since scoring may overlap a call that never settled."""
+        return self._scored.get(texts)
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)

@@ -1,0 +1,85 @@
+"""Majority voting (self-consistency): draw N samples, keep the most frequent answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from strategies.base import Candidate, Outcome, VerifierNeed
+from strategies.ranking import ballot, by_answer, with_votes
+from strategies.responding import respond
+from strategies.search import Search
+from strategies.voting import Ballot, beta_votes_needed, lead_votes_needed
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """N samples, the most frequent answer; where a verifier is named, its score picks among responses that agree.
+
+    `stop: never` draws all N in one call. `beta` stops once the leader leads the runner-up with posterior probability
+    ≥ `confidence`; `ahead_by_k` once the first answer leads by `k`, votes of red-flagged samples (cut off, or longer
+    than `red_flag_tokens`) thrown away. Either draws the fewest samples that could decide, then the fewest that still
+    could, so that none is drawn in vain; a `wave` draws that many at once instead, which is quicker, and cancels
+    those still running when the decision falls.
+
+    Cost: at most N samples. Source: self-consistency, Wang et al. 2203.11171; Adaptive-Consistency, Aggarwal et al.
+    2305.11860; red flags and first-to-ahead-by-k, MAKER 2511.09030.
+    """
+
+    stop: Annotated[Literal["never", "beta", "ahead_by_k"], Field(description="When enough votes are in.")] = "never"
+    confidence: Annotated[float, Field(gt=0.5, lt=1, description="Threshold of `stop: beta`.")] = 0.95
+    k: Annotated[int, Field(ge=1, le=1000, description="Lead that decides under `stop: ahead_by_k`.")] = 3
+    red_flag_tokens: Annotated[
+        int | None, Field(ge=1, description="Under `stop: ahead_by_k`, longer samples have no vote.")
+    ] = None
+    wave: Annotated[
+        int | None,
+        Field(ge=1, description="Samples drawn at once under a stopping rule; null: the fewest that could decide."),
+    ] = None
+
+    name: ClassVar[str] = "majority"
+    verifier: ClassVar[VerifierNeed] = "none"
+
+    async def run(self, search: Search) -> Outcome:
+        drawn: list[Candidate] = []
+        votes = Ballot(group=search.answers.group)
+        with search.spending():
+            if self.stop == "never":
+                drawn = await respond(search, search.samples_left)
+            else:
+                await self._until_decided(search, votes, drawn)
+        if self.stop == "never":
+            votes = ballot(drawn, search.answers.group)
+        scored = with_votes(await search.score(drawn), votes)
+        decided = self.stop != "never" and self._needed(votes) == 0
+        search.report("votes", counts=dict(votes.counts), decided=decided)
+        return search.outcome(by_answer(scored, votes.ranked()), "consensus" if decided else "completed")
+
+    async def _until_decided(self, search: Search, votes: Ballot, drawn: list[Candidate]) -> None:
+        async def decides(candidate: Candidate) -> bool:
+            if candidate.answer is not None and not self._red_flag(candidate):
+                votes.add(candidate.answer)
+            return self._needed(votes) == 0
+
+        while needed := self._needed(votes):
+            wave = self.wave or needed
+            if wave > needed:
+                drawn += await respond(search, wave, enough=decides)
+            else:
+                drawn += (batch := await respond(search, wave))
+                for candidate in batch:
+                    await decides(candidate)
+
+    def _needed(self, votes: Ballot) -> int:
+        """Fewest further votes that could decide; 0 once it is decided."""
+        first, second = votes.top_two()
+        if self.stop == "beta":
+            return beta_votes_needed(first, second, self.confidence)
+        return lead_votes_needed(first, second, self.k)
+
+    def _red_flag(self, candidate: Candidate) -> bool:
+        sample = candidate.response.sample
+        too_long = self.red_flag_tokens is not None and len(sample.tokens) > self.red_flag_tokens
+        return self.stop == "ahead_by_k" and (sample.finish_reason == "length" or too_long)

@@ -1,0 +1,43 @@
+from fractions import Fraction
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budgets.accuracy import pass_at_k, pass_until
+from tests.reference import cases
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), cases("accuracy.json", "pass_at_k"))
+def test_pass_at_k_agrees_with_exact_integers(inputs, outputs):
+    assert pass_at_k(inputs["n"], inputs["c"], inputs["k"]) == pytest.approx(outputs["pass_at_k"], rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), cases("accuracy.json", "pass_until"))
+def test_pass_until_agrees_with_the_reference(inputs, outputs):
+    draws = outputs.get("K", inputs.get("K"))
+    if "outcomes" in inputs and sum(inputs["outcomes"]) < inputs["r"]:
+        assert outputs["estimate"] is None
+        return
+    assert pass_until(inputs["r"], draws) == pytest.approx(outputs["estimate"])
+
+
+@given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(case):
+    n, c, k = case
+    subsets = list(combinations(range(n), k))
+    share = Fraction(sum(any(i < c for i in subset) for subset in subsets), len(subsets))
+    assert pass_at_k(n, c, k) == pytest.approx(float(share))
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(0, 0, 1), (3, 4, 1), (3, 1, 4), (3, 1, 0), (3, -1, 1)])
+def test_pass_at_k_refuses_what_is_not_defined(n, c, k):
+    with pytest.raises(ValueError, match="not defined"):
+        pass_at_k(n, c, k)
+
+
+@pytest.mark.parametrize(("r", "k"), [(0, 1), (2, 1)])
+def test_pass_until_refuses_what_no_inverse_sampling_gives(r, k):
+    with pytest.raises(ValueError, match="no end"):
+        pass_until(r, k)

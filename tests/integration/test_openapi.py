@@ -1,0 +1,49 @@
+"""The live API against its own description: no 5xx, no status and no shape that is not described."""
+
+import asyncio
+import sys
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from tests.service.live import live
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_headers_conformance,response_schema_conformance"
+)
+
+
+@pytest.fixture
+async def served():
+    async with live(lambda _: repeat("The answer is 15.")) as running:
+        yield running
+
+
+async def test_every_route_is_described(served):
+    paths = (await served.client.get("/openapi.json")).json()["paths"]
+    assert set(paths) == {
+        "/v1/chat/completions",
+        "/v1/scale",
+        "/v1/models",
+        "/v1/strategies",
+        "/v1/verifiers",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
+    assert set(paths["/v1/scale"]["post"]["responses"]) == {"200", "400", "404", "408", "413", "422", "503", "504"}
+
+
+async def test_schemathesis_finds_no_5xx_and_nothing_undescribed(served, tmp_path):
+    command = (Path(sys.executable).parent / "schemathesis", "run", f"{served.url}/openapi.json")
+    options = ("--checks", CHECKS, "--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
+    run = await asyncio.create_subprocess_exec(
+        *command, *options, "--no-color", cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await run.communicate()
+    assert run.returncode == 0, output.decode()[-6000:]
+    counted = (await served.client.get("/metrics")).text
+    for status in (200, 400, 422):
+        assert f'aliquot_requests_total{{route="/v1/chat/completions",status="{status}"}}' in counted

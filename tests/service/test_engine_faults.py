@@ -1,0 +1,127 @@
+"""An engine that is down, slow, garbled, short of samples or dies midway; a client that leaves."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from engines.base import EngineError
+from tests.service.live import live
+from tests.stand_ins import MODEL, until
+
+BEST = {"strategy": "best_of_n", "budget": {"samples": 4}}
+
+
+async def _status(_, status=500):
+    return web.Response(status=status, text="Traceback: /root/secret")
+
+
+async def _garbage(_):
+    return web.Response(text="<html>")
+
+
+async def test_an_engine_that_is_down_gives_503_and_says_when_to_try_again():
+    async with live(models=[{"name": MODEL, "urls": ["http://127.0.0.1:9"]}]) as served:
+        response = await served.chat()
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    assert response.json()["error"]["code"] == "engine_unavailable"
+
+
+@pytest.mark.parametrize("fault", [_status, _garbage])
+async def test_an_engine_that_fails_gives_503_and_leaks_nothing(served, fault):
+    served.stand_in.fault = fault
+    response = await served.chat(scaling=BEST)
+    assert response.status_code == 503
+    assert "secret" not in response.text
+
+
+async def test_a_request_that_the_engine_refuses_gives_400_with_its_words(served):
+    async def refuses(_):
+        return web.json_response({"error": {"message": "n must be 1"}}, status=400)
+
+    served.stand_in.fault = refuses
+    response = await served.chat(scaling=BEST)
+    assert response.status_code == 400
+    assert "n must be 1" in response.json()["error"]["message"]
+
+
+async def test_fewer_choices_than_asked_are_used_and_the_answer_says_so(served):
+    served.script(["a", EngineError("lost"), "a", EngineError("lost")])
+    reply = (await served.chat(scaling=BEST)).json()
+    assert reply["choices"][0]["message"]["content"] == "a"
+    assert "2 of 4 samples failed; the others were used." in reply["scaling"]["warnings"]
+
+
+async def test_an_engine_that_dies_midway_leaves_what_was_finished(served):
+    """The first wave is answered; the second call finds the engine dead."""
+    served.script(["no", "no", "no"])
+    answered = asyncio.Event()
+
+    async def dies_after_the_first(request):
+        if answered.is_set():
+            return web.Response(status=500)
+        answered.set()
+        served.stand_in.fault = dies_after_the_first
+        body = {"index": 0, "text": "no", "token_ids": [110, 111], "finish_reason": "stop"}
+        return web.json_response({"choices": [body], "usage": {"prompt_tokens": 5}})
+
+    served.stand_in.fault = dies_after_the_first
+    scaling = {
+        "strategy": "repeated_sampling",
+        "budget": {"samples": 8},
+        "verifier": {"name": "exact", "reference": "yes"},
+        "answer": {"format": "text"},
+    }
+    response = await served.chat(scaling=scaling)
+    assert response.status_code == 200
+    reply = response.json()
+    assert reply["scaling"]["stopped_because"] == "engine_failed"
+    assert reply["choices"][0]["message"]["content"] == "no"
+    assert reply["scaling"]["warnings"]
+
+
+async def test_a_deadline_keeps_what_finished(served):
+    served.script(["7", "x" * 30_000, "7", "x" * 30_000], step_seconds=0.01)
+    reply = (await served.chat(scaling={"budget": {"samples": 4, "seconds": 0.5}})).json()
+    assert reply["scaling"]["stopped_because"] == "budget_seconds"
+    assert reply["scaling"]["answers"][0]["votes"] == 2
+    await until(lambda: served.stand_in.running == 0)
+
+
+async def test_a_deadline_before_the_first_answer_is_504(served):
+    served.script(["x" * 30_000] * 2, step_seconds=0.01)
+    response = await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "deadline_before_first_answer"
+
+
+async def test_no_request_outlives_the_services_own_limit():
+    async with live(["x" * 30_000] * 2, limits={"seconds": 0.2}) as served:
+        served.script(["x" * 30_000] * 2, step_seconds=0.01)
+        response = await served.chat(scaling={"budget": {"samples": 2}})
+        assert response.status_code == 504
+        await until(lambda: served.stand_in.running == 0)
+
+
+async def test_a_client_that_leaves_stops_the_engine(served):
+    served.script(["x" * 30_000] * 4, step_seconds=0.01)
+    asking = asyncio.create_task(served.chat(scaling={"budget": {"samples": 4}}))
+    await until(lambda: served.stand_in.running == 4)
+    asking.cancel()
+    await until(lambda: served.stand_in.running == 0)
+    served.script(["15"])
+    again = await served.chat(scaling={"budget": {"samples": 1}})
+    assert again.status_code == 200
+
+
+async def test_requests_of_many_clients_do_not_mix(served):
+    served.script(lambda prompt: [prompt] * 4)
+
+    async def ask(i):
+        message = {"role": "user", "content": f"say {i}"}
+        return (await served.chat(messages=[message], scaling=BEST)).json()["choices"][0]["message"]["content"]
+
+    assert await asyncio.gather(*map(ask, range(40))) == [f"say {i}" for i in range(40)]
+
+

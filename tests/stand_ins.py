@@ -1,0 +1,160 @@
+"""Servers that speak vLLM's protocol and answer from a script, for tests of everything that talks to one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from engines.base import Call, Chunk, EngineError, Engine
+
+MODEL = "stand-in"
+
+
+class StandInVllm:
+    """The HTTP face of an engine: what vLLM's OpenAI server answers, for the routes that Aliquot calls.
+
+    `running` counts samples being generated; `fault`, where set, answers completions instead of the engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.requests: list[tuple[str, Any]] = []
+        self.running = 0
+        self.fault: Callable[[web.Request], Any] | None = None
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 * 2**20, handler_args={"handler_cancellation": True})
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/v1/completions", self._completions)
+        return app
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        length = await self.engine.context_length()
+        return web.json_response({"data": [{"id": MODEL, "max_model_len": length}]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(("/tokenize", body))
+        tokens = await self.engine.tokenize(body["messages"])
+        return web.json_response({"count": len(tokens), "max_model_len": 32768, "tokens": tokens})
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(("/v1/completions", body))
+        if self.fault:
+            return await self.fault(request)
+        prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
+        call = Call(
+            tuple(map(tuple, prompts)),
+            body["n"],
+            body["max_tokens"],
+            tuple(body.get("stop", ())),
+            body.get("logprobs"),
+        )
+        self.running += len(prompts) * call.n
+        try:
+            if body.get("stream"):
+                return await self._stream(request, call)
+            generation = await self.engine.sample(call)
+        except EngineError as error:
+            return web.json_response({"error": {"message": str(error), "code": 500}}, status=500)
+        finally:
+            self.running -= len(prompts) * call.n
+        choices = [
+            _choice(p * call.n + i, s.text, s.tokens, s.finish_reason, s.logprob)
+            for p, samples in enumerate(generation.samples)
+            for i, s in enumerate(samples)
+        ]
+        return web.json_response({"choices": choices, "usage": _usage(call)})
+
+    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        async for chunk in self.engine.stream(call):
+            if isinstance(chunk, Chunk):
+                index = chunk.prompt * call.n + chunk.choice
+                choice = _choice(index, chunk.text, chunk.tokens, chunk.finish_reason, chunk.logprob)
+                await _event(response, {"choices": [choice]})
+        await _event(response, {"choices": [], "usage": _usage(call)})
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+class StandInReward:
+    """A pooling server that scores a conversation's last message by looking it up."""
+
+    def __init__(self, score: Callable[[str], float]) -> None:
+        self._score = score
+        self.asked = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_post("/pooling", self._pooling)
+        app.router.add_post("/classify", self._classify)
+        return app
+
+    async def _pooling(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"data": [await self._read(request)]}], "usage": {"prompt_tokens": 11}})
+
+    async def _classify(self, request: web.Request) -> web.Response:
+        probability = await self._read(request)
+        probs = [1 - probability, probability]
+        return web.json_response({"data": [{"probs": probs}], "usage": {"prompt_tokens": 11}})
+
+    async def _read(self, request: web.Request) -> float:
+        self.asked += 1
+        return self._score((await request.json())["messages"][-1]["content"])
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncGenerator[str]:
+    """The address of `app`, listening on a free port of this machine."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    try:
+        yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds; TimeoutError after some seconds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def _choice(index: int, text: str, tokens: Any, finish_reason: str | None, logprob: float | None) -> dict[str, Any]:
+    logprobs = None
+    if logprob is not None and tokens:
+        logprobs = {"token_logprobs": [logprob / len(tokens)] * len(tokens), "top_logprobs": [None] * len(tokens)}
+    return {
+        "index": index,
+        "text": text,
+        "token_ids": list(tokens),
+        "finish_reason": finish_reason,
+        "stop_reason": None,
+        "logprobs": logprobs,
+    }
+
+
+def _usage(call: Call) -> dict[str, Any]:
+    prompt_tokens = sum(map(len, call.prompts))
+    return {"prompt_tokens": prompt_tokens, "prompt_tokens_details": {"cached_tokens": prompt_tokens // 2}}
+
+
+async def _event(response: web.StreamResponse, value: Any) -> None:
+    await response.write(f"data: {json.dumps(value)}\n\n".encode())

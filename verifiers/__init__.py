@@ -1,0 +1,1 @@
+"""What an answer is worth, and when two answers are the same."""

@@ -1,0 +1,60 @@
+"""What a verifier is: responses in, a score each out, and what the scoring cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engines.base import Message, Sample
+
+Score = float | None
+"""Higher is better; None where the verifier could not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A finished response: its sample, the part of the text that answers (without reasoning), its canonical answer."""
+
+    sample: Sample
+    content: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A score for each response, in order, and what it cost.
+
+    `read` are the tokens that a verifier's model read, `generated` those it generated; `warnings` are sentences for
+    the client.
+    """
+
+    scores: tuple[Score, ...]
+    read: int = 0
+    generated: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Verifier(Protocol):
+    """Scores responses to a conversation. An instance belongs to one request.
+
+    `max_tokens` bounds what one score may generate; `needs_logprobs` asks for samples with log-probabilities.
+    A verifier whose server fails raises EngineError.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs_logprobs(self) -> bool: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict: ...
+
+
+def sane(score: Score) -> Score:
+    """`score`, or None where it is no finite number."""
+    return score if score is not None and math.isfinite(score) else None

@@ -1,0 +1,27 @@
+"""Scores a response by a reference answer: for evaluation and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from engines.base import Message
+from verifiers.answers import Answers
+from verifiers.base import Response, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """1 where a response's answer equals `reference` under the request's answer format, else 0."""
+
+    answers: Answers
+    reference: str
+
+    name: ClassVar[str] = "exact"
+    needs_logprobs: ClassVar[bool] = False
+    max_tokens: ClassVar[int] = 0
+
+    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict:
+        right = await self.answers.matches([response.answer for response in responses], self.reference)
+        return Verdict(tuple(map(float, right)))

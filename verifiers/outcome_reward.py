@@ -1,0 +1,94 @@
+"""Scores a response with a reward or classification model on vLLM's pooling server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import msgspec
+
+from engines.base import EngineError, EngineGarbage, Message
+from engines.transport import Transport, decode
+from verifiers.base import Response, Score, Verdict
+
+Route = Literal["pooling", "classify"]
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
+class _Pooled(msgspec.Struct):
+    data: list[float | list[float]]
+
+
+class _Pooling(msgspec.Struct):
+    data: list[_Pooled]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
+
+
+class _Class(msgspec.Struct):
+    probs: list[float]
+
+
+class _Classification(msgspec.Struct):
+    data: list[_Class]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReward:
+    """One score per response from `model` behind `http`, on the model's own scale.
+
+    `route: pooling` takes /pooling's number for the sequence, or for its last token where the model gives one a
+    token; `classify` takes the probability of class `positive_label` from /classify. The server renders conversation
+    and response with the model's chat template. A response that the server does not score gets None; where it
+    scores none, EngineError is raised.
+    """
+
+    name: str
+    http: Transport
+    model: str
+    route: Route = "pooling"
+    positive_label: int = 0
+
+    needs_logprobs: ClassVar[bool] = False
+    max_tokens: ClassVar[int] = 0
+
+    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict:
+        results = await asyncio.gather(*(self._ask(messages, r) for r in responses), return_exceptions=True)
+        scores: list[Score] = []
+        failures: list[EngineError] = []
+        read = 0
+        for result in results:
+            if isinstance(result, EngineError):
+                failures.append(result)
+                scores.append(None)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                scores.append(result[0])
+                read += result[1]
+        if failures and len(failures) == len(responses):
+            raise failures[0]
+        warning = f"{self.name} scored {len(responses) - len(failures)} of {len(responses)} responses."
+        return Verdict(tuple(scores), read, warnings=(warning,) if failures else ())
+
+    async def _ask(self, messages: Sequence[Message], response: Response) -> tuple[float, int]:
+        body = {
+            "model": self.model,
+            "messages": [*messages, {"role": "assistant", "content": response.content}],
+            "add_generation_prompt": False,
+        }
+        answer = await self.http.post(f"/{self.route}", body)
+        try:
+            if self.route == "classify":
+                classes = decode(answer, _Classification)
+                return classes.data[0].probs[self.positive_label], classes.usage.prompt_tokens
+            pooled = decode(answer, _Pooling)
+            last = pooled.data[0].data[-1]
+            return (last[self.positive_label] if isinstance(last, list) else last), pooled.usage.prompt_tokens
+        except IndexError as error:
+            raise EngineGarbage(f"{self.name} returned no score for label {self.positive_label}.") from error
