@@ -85,7 +85,9 @@ class Ledger:
         """Whether `reserve` with the same arguments would grant at least one sequence."""
         return isinstance(self._trim(sequences, tokens_each, begins, aside), Reservation)
 
-    def reserve(self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0) -> Reservation:
+    def reserve(
+        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0
+    ) -> Reservation:
         """Set room aside for `sequences` of `tokens_each`, trimmed to what fits.
 
         Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences. `begins` says

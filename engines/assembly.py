@@ -40,4 +40,3 @@ class Assembly:
             return None
         part.done = True
         return part.sample(chunk.finish_reason)
-

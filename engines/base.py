@@ -74,7 +74,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a stream says next of one continuation: new text, tokens and log-probability; the last has a finish reason."""
+    """What a stream says next of one continuation: new text, tokens, log-probability; its last has a finish reason."""
 
     prompt: int
     choice: int

@@ -66,7 +66,12 @@ def command(spec: LaunchSpec) -> list[str]:
     line = [str(spec.python.absolute()), "-m", "vllm.entrypoints.openai.api_server"]
     line += ["--model", spec.model_path, "--served-model-name", spec.served_name]
     line += ["--host", "127.0.0.1", "--port", str(spec.port), "--runner", spec.runner]
-    line += ["--max-logprobs", str(MAX_LOGPROBS), "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
+    line += [
+        "--max-logprobs",
+        str(MAX_LOGPROBS),
+        "--enable-prompt-tokens-details",
+        "--disable-uvicorn-access-log",
+    ]
     if spec.max_model_len is not None:
         line += ["--max-model-len", str(spec.max_model_len)]
     if spec.device == "cpu":
@@ -81,7 +86,9 @@ def command(spec: LaunchSpec) -> list[str]:
 def environment(spec: LaunchSpec, base: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: `base` without what is the service's alone; a setting already in `base` stays."""
     own = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY"}
-    result = {name: value for name, value in base.items() if name not in own and not name.startswith("ALIQUOT_")}
+    result = {
+        name: value for name, value in base.items() if name not in own and not name.startswith("ALIQUOT_")
+    }
     wanted = {"PYTHONSAFEPATH": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if Path(spec.model_path).is_dir():
         wanted |= {"HF_HUB_OFFLINE": "1"}
@@ -217,7 +224,9 @@ class Supervisor:
             http.post(self.url + route, json={"model": self._spec.served_name, **body}) as answer,
         ):
             if answer.status != 200:
-                raise self._failed(f"vLLM answered its first request with {answer.status}: {await answer.text()}")
+                raise self._failed(
+                    f"vLLM answered its first request with {answer.status}: {await answer.text()}"
+                )
 
     async def _telling(self, phase: str, step: Awaitable[None]) -> None:
         """Await `step`, telling of it meanwhile. Raises LaunchFailed where the server ends before."""
@@ -229,7 +238,9 @@ class Supervisor:
                 self._tell(phase)
                 await asyncio.wait({waiting, ended}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                raise self._failed(f"vLLM ended before it was ready (exit status {ended.result()}).", ended.result())
+                raise self._failed(
+                    f"vLLM ended before it was ready (exit status {ended.result()}).", ended.result()
+                )
             waiting.result()
         except aiohttp.ClientError as error:
             raise self._failed("vLLM closed the connection of its first request.") from error

@@ -8,7 +8,9 @@ from pathlib import Path
 TAIL_BYTES = 16_384
 TAIL_LINES = 15
 
-MEANINGFUL = re.compile(r"^\(\w+ pid=\d+\) [A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] (?P<said>.*\w.*)$|^(?P<bar>Loading .*)$")
+MEANINGFUL = re.compile(
+    r"^\(\w+ pid=\d+\) [A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] (?P<said>.*\w.*)$|^(?P<bar>Loading .*)$"
+)
 
 MENDS = (
     (r"No module named '?vllm", "vLLM is not installed there. `make serve` installs it."),

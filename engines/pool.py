@@ -83,7 +83,9 @@ class Pool:
         template: Mapping[str, Any] | None = None,
     ) -> tuple[int, ...]:
         home = repr(messages).encode(errors="surrogatepass")
-        return await self._try_each(home, lambda engine: engine.tokenize(messages, tools=tools, template=template))
+        return await self._try_each(
+            home, lambda engine: engine.tokenize(messages, tools=tools, template=template)
+        )
 
     async def sample(self, call: Call) -> Generation:
         return await self._try_each(call.affinity, lambda engine: engine.sample(call))

@@ -23,7 +23,9 @@ class ScriptedEngine:
     A script that runs out raises EngineError, so that a test asks for no more than it wrote.
     """
 
-    def __init__(self, script: Script, *, model: str = "scripted", context: int = 32_768, step_seconds: float = 0.0):
+    def __init__(
+        self, script: Script, *, model: str = "scripted", context: int = 32_768, step_seconds: float = 0.0
+    ):
         self._script = script
         self._drawn: dict[str, Iterable[Reply]] = {}
         self._model = model
@@ -111,4 +113,6 @@ class ScriptedEngine:
         finish: FinishReason = given.finish_reason
         if len(tokens) > call.max_tokens:
             text, tokens, finish = text[: call.max_tokens], tokens[: call.max_tokens], "length"
-        return Sample(text, tokens, finish, None if call.logprobs is None else given.logprob, given.top_logprobs)
+        return Sample(
+            text, tokens, finish, None if call.logprobs is None else given.logprob, given.top_logprobs
+        )

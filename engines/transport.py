@@ -53,7 +53,9 @@ class Transport:
         return self._session
 
     @asynccontextmanager
-    async def _request(self, method: str, path: str, body: Any = None) -> AsyncGenerator[aiohttp.ClientResponse]:
+    async def _request(
+        self, method: str, path: str, body: Any = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         data = None if body is None else msgspec.json.encode(body)
         try:
             async with self._opened().request(method, self._url + path, data=data) as response:
@@ -63,7 +65,9 @@ class Transport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise EngineUnavailable("The engine cannot be reached.") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
-            raise EngineUnavailable("The engine's connection broke before its answer was whole.", began=True) from error
+            raise EngineUnavailable(
+                "The engine's connection broke before its answer was whole.", began=True
+            ) from error
         except (aiohttp.ClientError, ValueError) as error:
             raise EngineGarbage("The engine's answer is not HTTP.") from error
 

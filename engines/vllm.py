@@ -170,7 +170,9 @@ def _sample(choice: _Choice, finish: FinishReason, call: Call) -> Sample:
     if choice.token_ids is None:
         raise EngineGarbage("The engine returned no token ids: it needs vLLM 0.10 or newer.")
     if len(choice.token_ids) > call.max_tokens:
-        raise EngineGarbage(f"The engine generated more than the {call.max_tokens} tokens that it was allowed.")
+        raise EngineGarbage(
+            f"The engine generated more than the {call.max_tokens} tokens that it was allowed."
+        )
     top = choice.logprobs.top_logprobs if choice.logprobs and call.logprobs else None
     return Sample(
         text=choice.text,

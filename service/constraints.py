@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from verifiers.answers import AnswerFormatError
-from verifiers.formats.structured import check_schema
-
 from service.errors import unreadable
 from service.schemas import ChatRequest, NamedTool
+from verifiers.answers import AnswerFormatError
+from verifiers.formats.structured import check_schema
 
 PASSED = (
     "temperature",
@@ -66,13 +65,17 @@ def _call_schema(request: ChatRequest) -> dict[str, Any]:
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
     if not tools:
-        raise unreadable("tool_choice asks for a tool that tools does not hold. Add it to tools.", "tool_choice")
+        raise unreadable(
+            "tool_choice asks for a tool that tools does not hold. Add it to tools.", "tool_choice"
+        )
     calls = [
         {
             "type": "object",
             "properties": {
                 "name": {"const": tool.function.name},
-                "arguments": _schema(tool.function.parameters or {"type": "object"}, f"tools.{i}.function.parameters"),
+                "arguments": _schema(
+                    tool.function.parameters or {"type": "object"}, f"tools.{i}.function.parameters"
+                ),
             },
             "required": ["name", "arguments"],
             "additionalProperties": False,

@@ -27,7 +27,9 @@ def check_text(request: ChatRequest) -> None:
         if "\x00" in text:
             raise unreadable(f"{param} holds a NUL character. Take it out.", param, "invalid_text")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise unreadable(f"{param} holds half of a surrogate pair. Send valid Unicode.", param, "invalid_text")
+            raise unreadable(
+                f"{param} holds half of a surrogate pair. Send valid Unicode.", param, "invalid_text"
+            )
 
 
 def _texts(request: ChatRequest) -> Iterator[tuple[str, str]]:

@@ -21,17 +21,29 @@ class Metrics:
 
         self._requests = counter("aliquot_requests", "Requests answered.", ("route", "status"))
         self._request_seconds = Histogram(
-            "aliquot_request_seconds", "Seconds to answer.", ("route",), registry=self._registry, buckets=SECONDS
+            "aliquot_request_seconds",
+            "Seconds to answer.",
+            ("route",),
+            registry=self._registry,
+            buckets=SECONDS,
         )
-        self.in_flight = Gauge("aliquot_requests_in_flight", "Requests being answered.", registry=self._registry)
+        self.in_flight = Gauge(
+            "aliquot_requests_in_flight", "Requests being answered.", registry=self._registry
+        )
         self._runs = counter("aliquot_runs", "Finished runs.", (*by_strategy, "stopped_because"))
         self._samples = counter("aliquot_samples", "Samples begun.", by_strategy)
         self._tokens = counter("aliquot_generated_tokens", "Tokens generated, by verifiers too.", by_strategy)
         self._prompt = counter("aliquot_prompt_tokens", "Prompt tokens the generator read.", by_strategy)
-        self._cached = counter("aliquot_prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.", by_strategy)
+        self._cached = counter(
+            "aliquot_prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.", by_strategy
+        )
         self._verifier = counter("aliquot_verifier_tokens", "Tokens verifiers read.", by_strategy)
-        self._engine = counter("aliquot_engine_seconds", "Seconds runs spent waiting for the engine.", by_strategy)
-        self._outside = counter("aliquot_outside_engine_seconds", "Seconds runs spent elsewhere.", by_strategy)
+        self._engine = counter(
+            "aliquot_engine_seconds", "Seconds runs spent waiting for the engine.", by_strategy
+        )
+        self._outside = counter(
+            "aliquot_outside_engine_seconds", "Seconds runs spent elsewhere.", by_strategy
+        )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()

@@ -26,7 +26,9 @@ ERRORS = {
 
 
 def chat_docs() -> dict[str, Any]:
-    return _run_docs(reply.ChatCompletion, "OpenAI's chat completion with `scaling`; chunks of it with `stream`.")
+    return _run_docs(
+        reply.ChatCompletion, "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
+    )
 
 
 def scale_docs() -> dict[str, Any]:
@@ -35,7 +37,10 @@ def scale_docs() -> dict[str, Any]:
 
 def reply_docs(model: type[BaseModel], **others: Any) -> dict[str, Any]:
     """A route's keyword arguments: what it answers, and `others`, by status."""
-    return {"responses": {200: {"description": "OK", "content": _json(model)}, **others}, "response_model": None}
+    return {
+        "responses": {200: {"description": "OK", "content": _json(model)}, **others},
+        "response_model": None,
+    }
 
 
 def _run_docs(model: type[BaseModel], text: str) -> dict[str, Any]:
@@ -48,7 +53,10 @@ def _run_docs(model: type[BaseModel], text: str) -> dict[str, Any]:
         "description": "`scaling` as JSON, for clients that cannot send a body field.",
         "content": {"application/json": {"schema": {"$ref": REF.format(model="ScalingRequest")}}},
     }
-    body = {"required": True, "content": {"application/json": {"schema": {"$ref": REF.format(model="ChatRequest")}}}}
+    body = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="ChatRequest")}}},
+    }
     return {
         "responses": {200: {"description": text, "content": content}, **errors},
         "response_model": None,
@@ -67,7 +75,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         models = [(m, "serialization") for m in replies if m is not BaseModel]
         requests = [(m, "validation") for m in (ChatRequest, ScalingRequest)]
         _, definitions = models_json_schema([*models, *requests], ref_template=REF)  # type: ignore[list-item]
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
         names = [model.name for model in app.state.world.config.models]
         definitions["$defs"]["ChatRequest"]["properties"]["model"]["enum"] = names
         schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])

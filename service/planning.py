@@ -9,7 +9,7 @@ from typing import Any, Literal
 from budgets.budget import Budget
 from engines.base import Engine, EngineError, Message
 from service.constraints import sampling_fields
-from service.errors import ApiError, engine_failed, undoable, unreadable
+from service.errors import engine_failed, undoable, unreadable
 from service.messages import check_text, plain_messages
 from service.schemas import AnswerRequest, BudgetRequest, ChatRequest, ScalingRequest
 from service.settings import BudgetConfig
@@ -82,14 +82,18 @@ def _strategy(world: World, scaling: ScalingRequest) -> Strategy:
     name = scaling.strategy or world.defaults.strategy
     if name not in registry():
         known = ", ".join(registry())
-        raise undoable("unknown_strategy", f"There is no strategy {name!r}. There are {known}.", "scaling.strategy")
+        raise undoable(
+            "unknown_strategy", f"There is no strategy {name!r}. There are {known}.", "scaling.strategy"
+        )
     try:
         return build(name, scaling.params)
     except BadParameter as error:
         raise unreadable(str(error), f"scaling.params.{error.param}", "invalid_value") from error
 
 
-def _budget(world: World, request: ChatRequest, scaling: ScalingRequest) -> tuple[Budget, ChosenBy, tuple[str, ...]]:
+def _budget(
+    world: World, request: ChatRequest, scaling: ScalingRequest
+) -> tuple[Budget, ChosenBy, tuple[str, ...]]:
     asked = scaling.budget
     chosen_by: ChosenBy = "request" if request.scaling else "default"
     caps: BudgetRequest | BudgetConfig = world.defaults.budget
@@ -111,9 +115,15 @@ def _budget(world: World, request: ChatRequest, scaling: ScalingRequest) -> tupl
     if request.temperature == 0 and samples > 1:
         samples, warnings = 1, ("At temperature 0 all samples are equal, so one was drawn.",)
     if request.n > samples:
-        message = f"n asks for {request.n} answers from {samples} samples. Raise scaling.budget.samples or lower n."
+        message = (
+            f"n asks for {request.n} answers from {samples} samples. Raise scaling.budget.samples or lower n."
+        )
         raise undoable("budget_too_small", message, "n")
-    return Budget(samples, min(caps.tokens or world.limits.tokens, world.limits.tokens), caps.seconds), chosen_by, warnings
+    return (
+        Budget(samples, min(caps.tokens or world.limits.tokens, world.limits.tokens), caps.seconds),
+        chosen_by,
+        warnings,
+    )
 
 
 def _check_units(world: World, asked: BudgetRequest) -> None:
@@ -124,7 +134,9 @@ def _check_units(world: World, asked: BudgetRequest) -> None:
     for unit in ("samples", "tokens", "seconds"):
         value, most = getattr(asked, unit), getattr(world.limits, unit)
         if value is not None and value > most:
-            message = f"scaling.budget.{unit} is {value}, and at most {most} are given to one request. Lower it."
+            message = (
+                f"scaling.budget.{unit} is {value}, and at most {most} are given to one request. Lower it."
+            )
             raise unreadable(message, f"scaling.budget.{unit}", "above_limit")
 
 
@@ -151,7 +163,9 @@ def _stops(request: ChatRequest) -> tuple[str, ...]:
     return tuple(stops)
 
 
-async def _prompt(engine: Engine, request: ChatRequest, messages: tuple[Message, ...]) -> tuple[tuple[int, ...], int]:
+async def _prompt(
+    engine: Engine, request: ChatRequest, messages: tuple[Message, ...]
+) -> tuple[tuple[int, ...], int]:
     """The prompt's token ids, and the most tokens that a sample may have."""
     tools: list[dict[str, Any]] = []
     if request.tools and request.tool_choice != "none":
@@ -162,7 +176,9 @@ async def _prompt(engine: Engine, request: ChatRequest, messages: tuple[Message,
     except EngineError as error:
         raise engine_failed(error) from error
     if not prompt:
-        raise unreadable("messages make an empty prompt. Give at least one of them a text.", "messages", "empty_prompt")
+        raise unreadable(
+            "messages make an empty prompt. Give at least one of them a text.", "messages", "empty_prompt"
+        )
     room = context - len(prompt)
     if room < 1:
         message = f"The prompt has {len(prompt)} tokens, and {request.model} takes {context} in all. Shorten messages."
@@ -170,8 +186,8 @@ async def _prompt(engine: Engine, request: ChatRequest, messages: tuple[Message,
     field = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
     asked = request.max_completion_tokens or request.max_tokens
     if asked and asked > room:
-        message = f"{field} is {asked}, but after a prompt of {len(prompt)} tokens {room} are left of {context}. Lower it."
+        message = (
+            f"{field} is {asked}, but a prompt of {len(prompt)} tokens leaves {room} of {context}. Lower it."
+        )
         raise unreadable(message, field, "context_length_exceeded")
     return prompt, asked or room
-
-

@@ -65,5 +65,7 @@ async def run(
 
 
 def _too_late(seconds: float) -> ApiError:
-    message = f"No answer was finished within {seconds:g} s. Raise scaling.budget.seconds, or lower samples or max_tokens."
+    message = (
+        f"No answer was finished within {seconds:g} s. Raise scaling.budget.seconds or lower max_tokens."
+    )
     return ApiError(504, "deadline_before_first_answer", message, param="scaling.budget.seconds")

@@ -27,7 +27,7 @@ class BudgetRequest(_Body):
 
 
 class AnswerRequest(_Body):
-    """When two answers are the same: `pattern` and `group` for `regex`, `schema` for `json`, `exclude` for tool calls."""
+    """When two answers are the same. `pattern`, `group`: `regex`; `schema`: `json`; `exclude`: `tool_call`."""
 
     format: Literal["auto", "math", "number", "choice", "json", "text", "regex", "tool_call"] = "auto"
     pattern: str | None = None
@@ -182,7 +182,9 @@ def _first(error: ValidationError, within: str = "") -> ApiError:
 
 def _is_field(part: int | str) -> bool:
     """Whether a part of an error's path is a field or an index, and no name of a union's alternative."""
-    return isinstance(part, int) or (part.replace("_", "").isalnum() and part.lower() == part and part not in _TYPES)
+    return isinstance(part, int) or (
+        part.replace("_", "").isalnum() and part.lower() == part and part not in _TYPES
+    )
 
 
 _TYPES = frozenset({"str", "int", "float", "bool", "constrained-str"})

@@ -20,7 +20,9 @@ T = TypeVar("T")
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The body. Raises ApiError 413 past `limits.body_bytes`, 408 past `limits.body_seconds`."""
     too_large = ApiError(
-        413, "body_too_large", f"The body is larger than {limits.body_bytes} bytes. Send fewer or shorter messages."
+        413,
+        "body_too_large",
+        f"The body is larger than {limits.body_bytes} bytes. Send fewer or shorter messages.",
     )
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.body_bytes:
@@ -66,7 +68,9 @@ class EventStream(Response):
     """Server-sent events from a generator of encoded events; closed, work and all, when the client leaves."""
 
     def __init__(self, events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(None, headers={**headers, "Cache-Control": "no-cache"}, media_type="text/event-stream")
+        super().__init__(
+            None, headers={**headers, "Cache-Control": "no-cache"}, media_type="text/event-stream"
+        )
         self._events = events
         del self.headers["content-length"]
 

@@ -37,7 +37,10 @@ class _Part(BaseModel):
 
 
 class ModelConfig(_Part):
-    """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`."""
+    """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`.
+
+    `separate_calls` asks for samples one by one, for servers that do not take `n`.
+    """
 
     name: Name
     urls: list[HttpUrl] = []
@@ -145,7 +148,9 @@ def load_world(path: Path | None) -> WorldConfig:
     try:
         raw = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}. Give --config a file that exists.") from error
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}. Give --config a file that exists."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     try:

@@ -90,7 +90,12 @@ async def outcome_events(start: Runner, id: str) -> AsyncGenerator[bytes]:
 
 class _Chunks:
     def __init__(self, plan: Plan, id: str) -> None:
-        self._head = {"id": id, "object": "chat.completion.chunk", "created": plan.created, "model": plan.model}
+        self._head = {
+            "id": id,
+            "object": "chat.completion.chunk",
+            "created": plan.created,
+            "model": plan.model,
+        }
 
     def chunk(self, index: int, delta: Any, finish_reason: str | None = None, **more: Any) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

@@ -10,6 +10,7 @@ from engines.base import Engine
 from engines.devices import detect_device
 from engines.launch import LaunchSpec, Progress, Supervisor, free_port
 from engines.pool import Pool
+from engines.separate import SeparateCalls
 from engines.transport import Transport
 from engines.vllm import VllmEngine
 from service.errors import ApiError, undoable, unreadable
@@ -45,7 +46,9 @@ BUILT_IN = {
 class World:
     """What requests may use. An async context: entering starts what Aliquot runs itself, leaving stops it."""
 
-    def __init__(self, settings: Settings, config: WorldConfig, *, progress: Callable[[Progress], None] | None = None):
+    def __init__(
+        self, settings: Settings, config: WorldConfig, *, progress: Callable[[Progress], None] | None = None
+    ):
         self.config = config
         self.workers = Workers()
         self.supervisors: dict[str, Supervisor] = {}
@@ -73,9 +76,10 @@ class World:
                 stack.push_async_callback(self._engines[model.name].close)
             for verifier in self.config.verifiers:
                 if isinstance(verifier, OutcomeRewardConfig):
-                    self._rewards[verifier.name] = Transport(str(verifier.url), _authorization(verifier.api_key))
+                    self._rewards[verifier.name] = Transport(
+                        str(verifier.url), _authorization(verifier.api_key)
+                    )
                     stack.push_async_callback(self._rewards[verifier.name].close)
-            await self.workers.warm()
             self._stack = stack.pop_all()
         return self
 
@@ -92,7 +96,9 @@ class World:
         """The engine of the model `name`. Raises ApiError 404."""
         if name not in self._engines:
             known = ", ".join(self._engines)
-            raise ApiError(404, "model_not_found", f"There is no model {name!r}. There are {known}.", param="model")
+            raise ApiError(
+                404, "model_not_found", f"There is no model {name!r}. There are {known}.", param="model"
+            )
         return self._engines[name]
 
     def verifier(
@@ -100,7 +106,9 @@ class World:
     ) -> Verifier | None:
         """The verifier of a request: the one asked for, else what the strategy needs. Raises ApiError."""
         if asked is not None:
-            return self._named(VerifierRequest(name=asked) if isinstance(asked, str) else asked, engine, answers)
+            return self._named(
+                VerifierRequest(name=asked) if isinstance(asked, str) else asked, engine, answers
+            )
         if strategy.verifier == "none":
             return None
         if self.defaults.verifier:
@@ -119,7 +127,9 @@ class World:
         for option in ("reference", "model"):
             if getattr(asked, option) is not None and option not in takes:
                 param = f"scaling.verifier.{option}"
-                raise unreadable(f"{asked.name} has no option {option!r}. Leave it out.", param, "unknown_parameter")
+                raise unreadable(
+                    f"{asked.name} has no option {option!r}. Leave it out.", param, "unknown_parameter"
+                )
         if asked.name == "self_certainty":
             return SelfCertainty()
         if asked.name == "exact":
@@ -138,12 +148,16 @@ class World:
         if isinstance(found, JudgeConfig):
             return Judge(self.engine(found.model), name)
         known = ", ".join(self.verifier_names)
-        raise undoable("unknown_verifier", f"There is no verifier {name!r}. There are {known}.", "scaling.verifier")
+        raise undoable(
+            "unknown_verifier", f"There is no verifier {name!r}. There are {known}.", "scaling.verifier"
+        )
 
     def _check(self) -> None:
         """Names in the configuration that name nothing. Raises SettingsError."""
         if self.defaults.strategy not in registry():
-            raise SettingsError(f"defaults.strategy: there is no {self.defaults.strategy}; {', '.join(registry())}")
+            raise SettingsError(
+                f"defaults.strategy: there is no {self.defaults.strategy}; {', '.join(registry())}"
+            )
         if self.defaults.verifier is not None and self.defaults.verifier not in self.verifier_names:
             raise SettingsError(f"defaults.verifier: {self.defaults.verifier} is no verifier; configure it")
         models = {model.name for model in self.config.models}
@@ -170,9 +184,12 @@ class World:
         return supervisor.url
 
 
-def _pool(model: ModelConfig, urls: Sequence[str]) -> Pool:
+def _pool(model: ModelConfig, urls: Sequence[str]) -> Engine:
     headers = _authorization(model.api_key)
-    return Pool({url: VllmEngine(model.name, url, served_name=model.served_name, headers=headers) for url in urls})
+    pool = Pool(
+        {url: VllmEngine(model.name, url, served_name=model.served_name, headers=headers) for url in urls}
+    )
+    return SeparateCalls(pool) if model.separate_calls else pool
 
 
 def _authorization(api_key: str | None) -> dict[str, str]:

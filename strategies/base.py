@@ -78,8 +78,6 @@ class Outcome:
     estimates: Mapping[str, Any] = field(default_factory=dict)
 
 
-
-
 class Strategy(Protocol):
     """A frozen dataclass of parameters with a `run` that spends through `search` alone and keeps no state.
 

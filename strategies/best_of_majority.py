@@ -25,7 +25,9 @@ class BestOfMajority:
     the fallback are ours.
     """
 
-    alpha: Annotated[float, Field(ge=0, le=1, description="Least share of the samples that an answer needs.")] = 0.1
+    alpha: Annotated[
+        float, Field(ge=0, le=1, description="Least share of the samples that an answer needs.")
+    ] = 0.1
 
     name: ClassVar[str] = "best_of_majority"
     verifier: ClassVar[VerifierNeed] = "default"

@@ -28,8 +28,12 @@ class BestOfN:
     weighted as in Li et al. 2206.02336.
     """
 
-    select: Annotated[Literal["argmax", "softmax", "weighted"], Field(description="How rewards choose.")] = "argmax"
-    temperature: Annotated[float, Field(gt=0, le=1e6, description="T of `select: softmax`, in units of reward.")] = 1.0
+    select: Annotated[Literal["argmax", "softmax", "weighted"], Field(description="How rewards choose.")] = (
+        "argmax"
+    )
+    temperature: Annotated[
+        float, Field(gt=0, le=1e6, description="T of `select: softmax`, in units of reward.")
+    ] = 1.0
 
     name: ClassVar[str] = "best_of_n"
     verifier: ClassVar[VerifierNeed] = "default"
@@ -57,7 +61,11 @@ def softmax_order(scored: Sequence[Candidate], temperature: float, rng: Random) 
     """
 
     def noisy(score: float | None) -> float:
-        return -math.inf if score is None else score / temperature - math.log(-math.log(rng.uniform(1e-12, 1 - 1e-12)))
+        return (
+            -math.inf
+            if score is None
+            else score / temperature - math.log(-math.log(rng.uniform(1e-12, 1 - 1e-12)))
+        )
 
     keys = {c.index: noisy(c.score) for c in scored}
     return sorted(scored, key=lambda c: -keys[c.index])

@@ -28,7 +28,9 @@ class Majority:
     2305.11860; red flags and first-to-ahead-by-k, MAKER 2511.09030.
     """
 
-    stop: Annotated[Literal["never", "beta", "ahead_by_k"], Field(description="When enough votes are in.")] = "never"
+    stop: Annotated[
+        Literal["never", "beta", "ahead_by_k"], Field(description="When enough votes are in.")
+    ] = "never"
     confidence: Annotated[float, Field(gt=0.5, lt=1, description="Threshold of `stop: beta`.")] = 0.95
     k: Annotated[int, Field(ge=1, le=1000, description="Lead that decides under `stop: ahead_by_k`.")] = 3
     red_flag_tokens: Annotated[
@@ -36,7 +38,10 @@ class Majority:
     ] = None
     wave: Annotated[
         int | None,
-        Field(ge=1, description="Samples drawn at once under a stopping rule; null: the fewest that could decide."),
+        Field(
+            ge=1,
+            description="Samples drawn at once under a stopping rule; null: the fewest that could decide.",
+        ),
     ] = None
 
     name: ClassVar[str] = "majority"

@@ -38,4 +38,6 @@ def ballot(candidates: Iterable[Candidate], group: Callable[[str], str] = str) -
 
 def with_votes(candidates: Iterable[Candidate], votes: Ballot) -> list[Candidate]:
     """Each candidate with the votes that its answer got."""
-    return [replace(c, votes=votes.counts.get(c.answer, 0)) if c.answer is not None else c for c in candidates]
+    return [
+        replace(c, votes=votes.counts.get(c.answer, 0)) if c.answer is not None else c for c in candidates
+    ]

@@ -38,7 +38,11 @@ def registry() -> Mapping[str, type[Strategy]]:
 
 
 def _is_strategy(item: Any) -> TypeGuard[type[Strategy]]:
-    return isinstance(item, type) and is_dataclass(item) and all(hasattr(item, part) for part in ("name", "verifier", "run"))
+    return (
+        isinstance(item, type)
+        and is_dataclass(item)
+        and all(hasattr(item, part) for part in ("name", "verifier", "run"))
+    )
 
 
 @cache

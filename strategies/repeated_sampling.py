@@ -32,9 +32,15 @@ class RepeatedSampling:
 
     waves: Annotated[
         tuple[Wave, ...] | None,
-        Field(min_length=1, max_length=64, description="Sizes of the waves, the last repeated; null: 1, 2, 4, 8, …"),
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Sizes of the waves, the last repeated; null: 1, 2, 4, 8, …",
+        ),
     ] = None
-    accept: Annotated[int, Field(ge=1, le=10_000, description="Accepted samples that end the search (r).")] = 1
+    accept: Annotated[
+        int, Field(ge=1, le=10_000, description="Accepted samples that end the search (r).")
+    ] = 1
     accept_at: Annotated[float, Field(allow_inf_nan=False, description="Least score that accepts.")] = 0.5
 
     name: ClassVar[str] = "repeated_sampling"

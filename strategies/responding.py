@@ -31,7 +31,9 @@ async def respond(search: Search, n: int, enough: Enough | None = None) -> list[
         prefixes = [prompt + sample.tokens for sample in drawing.resume()]
         longest = max(map(len, prefixes)) - len(prompt)
         with search.spending():
-            draw = await search.sample(prefixes, 1, max_tokens=limit - longest, begins=False, finished=finished)
+            draw = await search.sample(
+                prefixes, 1, max_tokens=limit - longest, begins=False, finished=finished
+            )
             drawing.take(draw)
             continue
         break

@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from contextlib import aclosing, contextmanager
 from typing import Any
 
-from verifiers.answers import Answers
-
 from budgets.budget import BudgetExhausted, Unit
 from budgets.ledger import Ledger
 from engines.assembly import Assembly
 from engines.base import Call, Engine, EngineError, EngineGarbage, EngineRefused, EngineUnavailable, Usage
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.journal import Draw, Drawn, Journal, Record, Scored
+from verifiers.answers import Answers
 from verifiers.base import Score, Verdict, Verifier, sane
 
 Event = Mapping[str, Any]
@@ -208,12 +207,16 @@ class Search:
         self.journal.add(Scored(tuple(c.text for c in candidates), verdict))
         return verdict
 
-    def _call(self, prefixes: Sequence[tuple[int, ...]], n: int, max_tokens: int, stop: tuple[str, ...]) -> Call:
+    def _call(
+        self, prefixes: Sequence[tuple[int, ...]], n: int, max_tokens: int, stop: tuple[str, ...]
+    ) -> Call:
         sampling = dict(self.problem.sampling)
         if self._call_seeds:
             sampling["seed"] = self._call_seeds.getrandbits(31)
         logprobs = 0 if self.verifier and self.verifier.needs_logprobs else None
-        return Call(tuple(prefixes), n, max_tokens, stop or self.problem.stop, logprobs, sampling, self._affinity)
+        return Call(
+            tuple(prefixes), n, max_tokens, stop or self.problem.stop, logprobs, sampling, self._affinity
+        )
 
     async def _replay(self, draw: Draw, finished: Finished | None) -> None:
         for drawn in draw.drawn:
@@ -241,7 +244,10 @@ class Search:
         draw.usage = Usage(sum(map(len, call.prompts)))
         assembly = Assembly(call)
         try:
-            async with asyncio.timeout(self._ledger.seconds_left), aclosing(self._engine.stream(call)) as chunks:
+            async with (
+                asyncio.timeout(self._ledger.seconds_left),
+                aclosing(self._engine.stream(call)) as chunks,
+            ):
                 async for chunk in chunks:
                     if isinstance(chunk, Usage):
                         draw.usage = chunk

@@ -9,7 +9,7 @@ from math import comb
 
 
 class Ballot:
-    """Votes for answers in first-seen order. `group` names the kind of an answer; the leading kind's answers rank first.
+    """Votes for answers in first-seen order. `group` names an answer's kind; the leading kind's answers rank first.
 
     For tool calls the kind is the function's name: the name is voted on first, then its arguments.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from engines.base import Call, Chunk, EngineError, Engine
+from engines.base import Call, Chunk, Engine, EngineError
 
 MODEL = "stand-in"
 
@@ -104,7 +104,9 @@ class StandInReward:
         return app
 
     async def _pooling(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"data": [await self._read(request)]}], "usage": {"prompt_tokens": 11}})
+        return web.json_response(
+            {"data": [{"data": [await self._read(request)]}], "usage": {"prompt_tokens": 11}}
+        )
 
     async def _classify(self, request: web.Request) -> web.Response:
         probability = await self._read(request)
@@ -137,10 +139,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def _choice(index: int, text: str, tokens: Any, finish_reason: str | None, logprob: float | None) -> dict[str, Any]:
+def _choice(
+    index: int, text: str, tokens: Any, finish_reason: str | None, logprob: float | None
+) -> dict[str, Any]:
     logprobs = None
     if logprob is not None and tokens:
-        logprobs = {"token_logprobs": [logprob / len(tokens)] * len(tokens), "top_logprobs": [None] * len(tokens)}
+        logprobs = {
+            "token_logprobs": [logprob / len(tokens)] * len(tokens),
+            "top_logprobs": [None] * len(tokens),
+        }
     return {
         "index": index,
         "text": text,

@@ -12,8 +12,8 @@ from engines.base import Call, Engine, Message, Sample
 from verifiers.base import Response, Score, Verdict
 
 QUESTION: Final = (
-    "Here is a conversation and a proposed reply to its last message.\n\n{conversation}\n\n[proposed reply]\n{reply}\n\n"
-    "Is the proposed reply correct? Answer with one word: yes or no."
+    "Here is a conversation and a proposed reply to its last message.\n\n{conversation}\n\n[proposed reply]\n"
+    "{reply}\n\nIs the proposed reply correct? Answer with one word: yes or no."
 )
 TOP_LOGPROBS: Final = 20
 VERDICT_TOKENS: Final = 20
@@ -62,11 +62,17 @@ class Judge:
         )
         for i, sample in zip(unsure, again, strict=True):
             scores[i] = _verdict(sample)
-        warning = f"The judge named neither yes nor no for {len(unsure)} of {len(responses)} responses; asked again by schema."
+        share = f"{len(unsure)} of {len(responses)}"
+        warning = f"The judge named neither yes nor no for {share} responses; it was asked again by schema."
         return Verdict(tuple(scores), read + more_read, generated + more_generated, (warning,))
 
     async def _ask(
-        self, prompts: tuple[tuple[int, ...], ...], max_tokens: int, *, logprobs: int | None, sampling: Mapping[str, Any]
+        self,
+        prompts: tuple[tuple[int, ...], ...],
+        max_tokens: int,
+        *,
+        logprobs: int | None,
+        sampling: Mapping[str, Any],
     ) -> tuple[list[Sample | None], int, int]:
         """One verdict per prompt (None where it failed), tokens read and generated."""
         call = Call(prompts, 1, max_tokens, logprobs=logprobs, sampling={"temperature": 0.0, **sampling})

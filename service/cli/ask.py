@@ -16,14 +16,20 @@ BAR = 24
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question, or - to read it from standard input.")],
-    strategy: Annotated[str | None, typer.Option(help="How to spend the budget; `aliquot strategies` lists them.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="How to spend the budget; `aliquot strategies` lists them.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Most samples.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Most generated tokens.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Most seconds.")] = None,
     verifier: Annotated[str | None, typer.Option(help="Verifier; `aliquot verifiers` lists them.")] = None,
     reference: Annotated[str | None, typer.Option(help="The right answer, for the verifier exact.")] = None,
-    format: Annotated[str | None, typer.Option(help="When answers are the same: number, math, choice, text, …")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter of the strategy, as name=value; repeatable.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="When answers are the same: number, math, choice, text, …")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="A parameter of the strategy, as name=value; repeatable.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model; default: the service's first.")] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,

@@ -28,7 +28,9 @@ def reaching(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise fail(f"No Aliquot answers at {url} ({type(error).__name__}). Start one with `make serve`.") from error
+        raise fail(
+            f"No Aliquot answers at {url} ({type(error).__name__}). Start one with `make serve`."
+        ) from error
 
 
 def check(response: httpx.Response) -> None:

@@ -45,7 +45,11 @@ def _machine() -> Iterator[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     disk = shutil.disk_usage(".").free / 2**30
     yield None, "processor", f"{os.cpu_count()} cores, {memory:.0f} GiB of memory"
-    yield None, "accelerator", "an NVIDIA GPU" if detect_device() == "gpu" else "none; the engine runs on the CPU"
+    yield (
+        None,
+        "accelerator",
+        "an NVIDIA GPU" if detect_device() == "gpu" else "none; the engine runs on the CPU",
+    )
     yield disk > 2, "disk", f"{disk:.0f} GiB free" + ("" if disk > 2 else "; the engine needs 6: make room")
 
 
@@ -87,7 +91,11 @@ def _configured(path: Path | None) -> Iterator[Finding]:
                 well = httpx.get(f"{str(url).rstrip('/')}/health", timeout=3).is_success
             except httpx.HTTPError:
                 well = False
-            yield well, f"engine of {model.name}", f"{url} " + ("answers" if well else "does not answer; start it")
+            yield (
+                well,
+                f"engine of {model.name}",
+                f"{url} " + ("answers" if well else "does not answer; start it"),
+            )
 
 
 def _running(url: str) -> Iterator[Finding]:

@@ -24,9 +24,13 @@ console = Console(highlight=False)
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(help="YAML file of models, verifiers, defaults and limits.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of models, verifiers, defaults and limits.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. Default: 8080.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one. Default: 8080.")
+    ] = None,
 ) -> None:
     """Serve; without --config, on a vLLM of our own with the bundled small model."""
     try:
@@ -56,6 +60,7 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
     reporter = _Reporter()
     try:
         async with World(settings, config, progress=reporter) as world:
+            await world.workers.warm()
             reporter.close()
             server = _Server(
                 uvicorn.Config(
@@ -83,7 +88,9 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         where = f"{settings.host}:{settings.port}"
-        raise OSError(f"{where} cannot be listened on: {error.strerror}. Choose another with --host or --port.") from error
+        raise OSError(
+            f"{where} cannot be listened on: {error.strerror}. Choose another with --host or --port."
+        ) from error
     return listener
 
 
@@ -105,7 +112,11 @@ def _welcome(url: str, model: str) -> str:
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "What is 7 + 8? Answer with a number."}],
-        "scaling": {"strategy": "majority", "budget": {"samples": 8, "tokens": 512}, "answer": {"format": "number"}},
+        "scaling": {
+            "strategy": "majority",
+            "budget": {"samples": 8, "tokens": 512},
+            "answer": {"format": "number"},
+        },
     }
     curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
     return f"\n[bold green]Aliquot is ready[/] at {url} (API: {url}/docs). Try:\n\n{curl}\n\nCtrl-C stops it."

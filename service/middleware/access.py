@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any, cast
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
@@ -35,7 +36,7 @@ class Access:
         request_id = _request_id(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        state["facts"] = facts = {}
+        state["facts"] = facts = cast("dict[str, Any]", {})
         status = CLIENT_LEFT
 
         async def note(message: Message) -> None:

@@ -22,7 +22,13 @@ async def models(request: Request) -> dict[str, Any]:
     ready = await world.ready()
     shown = {"hardware", "accelerators", "usd_per_hour"}
     return _list(
-        {"id": m.name, "object": "model", "owned_by": "aliquot", "ready": ready[m.name], **m.model_dump(include=shown)}
+        {
+            "id": m.name,
+            "object": "model",
+            "owned_by": "aliquot",
+            "ready": ready[m.name],
+            **m.model_dump(include=shown),
+        }
         for m in world.config.models
     )
 

@@ -11,7 +11,9 @@ from tests.reference import cases
 
 @pytest.mark.parametrize(("inputs", "outputs"), cases("accuracy.json", "pass_at_k"))
 def test_pass_at_k_agrees_with_exact_integers(inputs, outputs):
-    assert pass_at_k(inputs["n"], inputs["c"], inputs["k"]) == pytest.approx(outputs["pass_at_k"], rel=1e-12, abs=1e-15)
+    assert pass_at_k(inputs["n"], inputs["c"], inputs["k"]) == pytest.approx(
+        outputs["pass_at_k"], rel=1e-12, abs=1e-15
+    )
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), cases("accuracy.json", "pass_until"))

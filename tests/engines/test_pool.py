@@ -72,10 +72,10 @@ async def test_a_stream_is_repeated_elsewhere_only_before_it_began():
     async with aclosing(shared.stream(call())) as stream:
         assert "".join([c.text async for c in stream if isinstance(c, Chunk)]) == "ok"
     breaks = {"a": Breaks([]), "b": Breaks([])}
+    stream = Pool(breaks).stream(call())
+    assert await anext(stream) == Chunk(0, 0, "a", (97,))
     with pytest.raises(EngineUnavailable, match="broke"):
-        async with aclosing(Pool(breaks).stream(call())) as stream:
-            async for _ in stream:
-                pass
+        await anext(stream)
     assert sum(len(engine.calls) for engine in breaks.values()) == 1
 
 

@@ -33,14 +33,37 @@ async def test_every_route_is_described(served):
         "/readyz",
         "/metrics",
     }
-    assert set(paths["/v1/scale"]["post"]["responses"]) == {"200", "400", "404", "408", "413", "422", "503", "504"}
+    assert set(paths["/v1/scale"]["post"]["responses"]) == {
+        "200",
+        "400",
+        "404",
+        "408",
+        "413",
+        "422",
+        "503",
+        "504",
+    }
 
 
 async def test_schemathesis_finds_no_5xx_and_nothing_undescribed(served, tmp_path):
     command = (Path(sys.executable).parent / "schemathesis", "run", f"{served.url}/openapi.json")
-    options = ("--checks", CHECKS, "--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
+    options = (
+        "--checks",
+        CHECKS,
+        "--max-examples",
+        "60",
+        "--seed",
+        "1",
+        "--phases",
+        "examples,coverage,fuzzing",
+    )
     run = await asyncio.create_subprocess_exec(
-        *command, *options, "--no-color", cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        *options,
+        "--no-color",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await run.communicate()
     assert run.returncode == 0, output.decode()[-6000:]

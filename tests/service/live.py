@@ -25,7 +25,9 @@ async def listening(config: dict[str, Any]) -> AsyncGenerator[str]:
     """The address of a service with this configuration."""
     listener = socket.create_server(("127.0.0.1", 0))
     async with World(Settings(), WorldConfig.model_validate(config)) as world:
-        options = uvicorn.Config(create_app(world), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        options = uvicorn.Config(
+            create_app(world), log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(options)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
@@ -57,7 +59,9 @@ class Live:
         return [body for path, body in self.stand_in.requests if path == "/v1/completions"]
 
     async def chat(self, **body: Any) -> httpx.Response:
-        return await self.client.post("/v1/chat/completions", json={"model": MODEL, "messages": MESSAGES} | body)
+        return await self.client.post(
+            "/v1/chat/completions", json={"model": MODEL, "messages": MESSAGES} | body
+        )
 
     async def scale(self, **body: Any) -> httpx.Response:
         return await self.client.post("/v1/scale", json={"model": MODEL, "messages": MESSAGES} | body)

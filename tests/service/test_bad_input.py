@@ -32,7 +32,11 @@ CASES = {
     "unknown role": ({"messages": [{"role": "wizard", "content": "x"}]}, 400, "messages.0.role", "system"),
     "no content": ({"messages": [{"role": "user"}]}, 400, "messages.0.content", "Give a text"),
     "an image": (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}
+            ]
+        },
         400,
         "messages.0.content.0.type",
         "'text'",
@@ -43,7 +47,7 @@ CASES = {
     "temperature too high": ({"temperature": 2.5}, 400, "temperature", "less than or equal to 2"),
     "temperature as text": ({"temperature": "hot"}, 400, "temperature", "number"),
     "max_tokens of zero": ({"max_tokens": 0}, 400, "max_tokens", "greater than or equal to 1"),
-    "max_tokens beyond the context": ({"max_tokens": 40_000}, 400, "max_tokens", "are left of 32768"),
+    "max_tokens beyond the context": ({"max_tokens": 40_000}, 400, "max_tokens", "of 32768"),
     "an empty stop": ({"stop": ""}, 400, "stop", "1 to 1,000"),
     "too many stops": ({"stop": ["x"] * 17}, 400, "stop", "at most 16"),
     "an unknown effort": ({"reasoning_effort": "heroic"}, 400, "reasoning_effort", "low, medium, high"),
@@ -56,8 +60,18 @@ CASES = {
     "an unknown field of scaling": (scaling(stratgy="majority"), 400, "scaling.stratgy", "Leave it out"),
     "an unknown strategy": (scaling(strategy="luck"), 422, "scaling.strategy", "There are best_of_majority"),
     "an unknown verifier": (scaling(verifier="oracle"), 422, "scaling.verifier", "There are self_certainty"),
-    "a verifier that is missing": (scaling(strategy="repeated_sampling"), 422, "scaling.verifier", "Name one"),
-    "exact without a reference": (scaling(verifier="exact"), 422, "scaling.verifier.reference", "right answer"),
+    "a verifier that is missing": (
+        scaling(strategy="repeated_sampling"),
+        422,
+        "scaling.verifier",
+        "Name one",
+    ),
+    "exact without a reference": (
+        scaling(verifier="exact"),
+        422,
+        "scaling.verifier.reference",
+        "right answer",
+    ),
     "an option of another verifier": (
         scaling(verifier={"name": "judge", "reference": "1"}),
         400,
@@ -66,7 +80,12 @@ CASES = {
     ),
     "a judge nobody has": (scaling(verifier={"name": "judge", "model": "gpt-9"}), 404, "model", "There are"),
     "an unknown parameter": (scaling(params={"alfa": 1}), 400, "scaling.params.alfa", "It has stop"),
-    "a parameter out of range": (scaling(params={"confidence": 7}), 400, "scaling.params.confidence", "less than 1"),
+    "a parameter out of range": (
+        scaling(params={"confidence": 7}),
+        400,
+        "scaling.params.confidence",
+        "less than 1",
+    ),
     "no samples": (budget(samples=0), 400, "scaling.budget.samples", "greater than or equal to 1"),
     "negative samples": (budget(samples=-4), 400, "scaling.budget.samples", "greater than or equal to 1"),
     "samples as text": (budget(samples="4"), 400, "scaling.budget.samples", "integer"),
@@ -78,19 +97,34 @@ CASES = {
     "no seconds": (budget(seconds=0), 400, "scaling.budget.seconds", "greater than 0"),
     "eflops": (budget(eflops=1.0), 422, "scaling.budget.eflops", "Give samples, tokens or seconds"),
     "usd": (budget(usd=0.1), 422, "scaling.budget.usd", "Give samples, tokens or seconds"),
-    "n above samples": ({"n": 5, "scaling": {"budget": {"samples": 4}}}, 422, "n", "Raise scaling.budget.samples"),
+    "n above samples": (
+        {"n": 5, "scaling": {"budget": {"samples": 4}}},
+        422,
+        "n",
+        "Raise scaling.budget.samples",
+    ),
     "n of zero": ({"n": 0}, 400, "n", "greater than or equal to 1"),
     "an unknown format": (answer(format="haiku"), 400, "scaling.answer.format", "'auto'"),
     "a regex without pattern": (answer(format="regex"), 400, "scaling.answer.pattern", ""),
     "an invalid regex": (answer(format="regex", pattern="(["), 400, "scaling.answer.pattern", ""),
-    "a regex that is too large": (answer(format="regex", pattern="a" * 100_000), 400, "scaling.answer.pattern", ""),
+    "a regex that is too large": (
+        answer(format="regex", pattern="a" * 100_000),
+        400,
+        "scaling.answer.pattern",
+        "",
+    ),
     "a regex that would be huge": (
         answer(format="regex", pattern="((a{1,1000}){1,1000}){1,1000}"),
         400,
         "scaling.answer.pattern",
         "",
     ),
-    "a schema that is none": (answer(format="json", schema={"type": "nonsense"}), 400, "scaling.answer.schema", ""),
+    "a schema that is none": (
+        answer(format="json", schema={"type": "nonsense"}),
+        400,
+        "scaling.answer.schema",
+        "",
+    ),
     "a response schema that is none": (
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}},
         400,
@@ -104,7 +138,12 @@ CASES = {
         "Add it",
     ),
     "a forced tool that is not there": ({"tool_choice": "required"}, 400, "tool_choice", "Add it to tools"),
-    "a tool without a name": ({"tools": [{"type": "function", "function": {}}]}, 400, "tools.0.function.name", ""),
+    "a tool without a name": (
+        {"tools": [{"type": "function", "function": {}}]},
+        400,
+        "tools.0.function.name",
+        "",
+    ),
 }
 
 
@@ -128,7 +167,10 @@ RAW = {
     "an empty body": (b"", "is not valid JSON"),
     "a list": (b"[1, 2]", "object"),
     "invalid UTF-8": (b'{"model": "\xff"}', "is not valid JSON"),
-    "a lone surrogate": (b'{"model": "stand-in", "messages": [{"role": "user", "content": "\\ud800"}]}', "JSON"),
+    "a lone surrogate": (
+        b'{"model": "stand-in", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        "JSON",
+    ),
     "nesting without end": (b'{"a":' * 100_000, "is not valid JSON"),
     "a budget that is no number": (
         b'{"model": "stand-in", "messages": [{"role": "user", "content": "x"}],'
@@ -153,17 +195,25 @@ async def test_a_body_that_is_not_json_is_told_so(served, case):
 
 @pytest.mark.parametrize(
     ("header", "code"),
-    [("{", "invalid_json"), ('{"stratgy": "x"}', "unknown_parameter"), ('{"strategy": "luck"}', "unknown_strategy")],
+    [
+        ("{", "invalid_json"),
+        ('{"stratgy": "x"}', "unknown_parameter"),
+        ('{"strategy": "luck"}', "unknown_strategy"),
+    ],
 )
 async def test_a_bad_header_is_told_like_a_bad_body(served, header, code):
     body = {"model": MODEL, "messages": MESSAGES}
-    response = await served.client.post("/v1/chat/completions", json=body, headers={"X-Aliquot-Scaling": header})
+    response = await served.client.post(
+        "/v1/chat/completions", json=body, headers={"X-Aliquot-Scaling": header}
+    )
     assert response.json()["error"]["code"] == code
 
 
 async def test_scaling_in_body_and_header_is_refused(served):
     body = {"model": MODEL, "messages": MESSAGES, "scaling": {}}
-    response = await served.client.post("/v1/chat/completions", json=body, headers={"X-Aliquot-Scaling": "{}"})
+    response = await served.client.post(
+        "/v1/chat/completions", json=body, headers={"X-Aliquot-Scaling": "{}"}
+    )
     assert response.status_code == 400
     assert "one of them" in response.json()["error"]["message"]
 

@@ -138,7 +138,9 @@ async def test_tools_are_voted_on_by_name_then_arguments(served):
         return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
     served.script([call("sub", a=1), call("add", b=8, a=7), call("add", a=1, b=1), call("add", a=7, b=8)])
-    reply = (await served.chat(tools=TOOLS, scaling={"budget": {"samples": 4}, "strategy": "majority"})).json()
+    reply = (
+        await served.chat(tools=TOOLS, scaling={"budget": {"samples": 4}, "strategy": "majority"})
+    ).json()
     (choice,) = reply["choices"]
     assert choice["finish_reason"] == "tool_calls"
     (tool_call,) = choice["message"]["tool_calls"]
@@ -200,7 +202,12 @@ async def test_catalogues_name_what_can_be_asked_for(served):
     models = (await served.client.get("/v1/models")).json()["data"]
     assert [(m["id"], m["ready"]) for m in models] == [("stand-in", True)]
     strategies = (await served.client.get("/v1/strategies")).json()["data"]
-    assert {s["name"] for s in strategies} >= {"majority", "best_of_n", "best_of_majority", "repeated_sampling"}
+    assert {s["name"] for s in strategies} >= {
+        "majority",
+        "best_of_n",
+        "best_of_majority",
+        "repeated_sampling",
+    }
     verifiers = (await served.client.get("/v1/verifiers")).json()["data"]
     assert {v["name"] for v in verifiers} == {"self_certainty", "judge", "exact"}
 

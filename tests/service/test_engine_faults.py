@@ -120,8 +120,8 @@ async def test_requests_of_many_clients_do_not_mix(served):
 
     async def ask(i):
         message = {"role": "user", "content": f"say {i}"}
-        return (await served.chat(messages=[message], scaling=BEST)).json()["choices"][0]["message"]["content"]
+        return (await served.chat(messages=[message], scaling=BEST)).json()["choices"][0]["message"][
+            "content"
+        ]
 
     assert await asyncio.gather(*map(ask, range(40))) == [f"say {i}" for i in range(40)]
-
-

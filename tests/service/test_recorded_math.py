@@ -1,4 +1,4 @@
-"""50 recorded MATH problems, 8 responses each with a real reward model's scores, through the whole service over HTTP."""
+"""50 recorded MATH problems, 8 responses each scored by a real reward model, through the whole service over HTTP."""
 
 import asyncio
 import json

@@ -14,7 +14,9 @@ def events(text: str) -> list:
 
 async def test_a_stream_ends_with_the_answer_and_its_account(served):
     served.script(["1", "2", "2"])
-    response = await served.chat(stream=True, scaling={"budget": {"samples": 3}, "answer": {"format": "number"}})
+    response = await served.chat(
+        stream=True, scaling={"budget": {"samples": 3}, "answer": {"format": "number"}}
+    )
     assert response.headers["content-type"].startswith("text/event-stream")
     chunks = events(response.text)
     assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks) == "2"

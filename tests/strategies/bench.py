@@ -35,7 +35,9 @@ class TableVerifier:
         if self.fails:
             raise self.fails
         look = self.scores if callable(self.scores) else self.scores.get
-        return Verdict(tuple(look(r.content) for r in responses), read=7, generated=self.generated * len(responses))
+        return Verdict(
+            tuple(look(r.content) for r in responses), read=7, generated=self.generated * len(responses)
+        )
 
 
 @dataclass

@@ -12,7 +12,9 @@ from tests.strategies.bench import TableVerifier, run
 
 
 async def test_takes_the_highest_reward():
-    ran = await run(BestOfN(), ["a", "b", "c"], Budget(3), verifier=TableVerifier({"a": -2.0, "b": 3.0, "c": 1.0}))
+    ran = await run(
+        BestOfN(), ["a", "b", "c"], Budget(3), verifier=TableVerifier({"a": -2.0, "b": 3.0, "c": 1.0})
+    )
     assert ran.texts == ["b", "c", "a"]
     assert ran.outcome.stopped_because == "completed"
     assert len(ran.engine.calls) == 1

@@ -69,7 +69,9 @@ async def test_answers_where_all_candidates_are_equal(name, params):
 @every_strategy
 async def test_answers_where_every_score_is_missing_or_nan(name, params):
     for score in (None, float("nan")):
-        ran = await run(build(name, params), list("abcdef"), Budget(6), verifier=TableVerifier(lambda _, s=score: s))
+        ran = await run(
+            build(name, params), list("abcdef"), Budget(6), verifier=TableVerifier(lambda _, s=score: s)
+        )
         assert ran.texts[0] == "a"
 
 
@@ -146,7 +148,7 @@ def test_describes_its_parameters_and_source(name, params):
 
 
 def test_an_unknown_parameter_is_refused_with_those_that_exist():
-    with pytest.raises(BadParameter, match="has no parameter 'alhpa'. It has alpha"):
+    with pytest.raises(BadParameter, match=r"has no parameter 'alhpa'. It has alpha"):
         build("best_of_majority", {"alhpa": 0.1})
 
 

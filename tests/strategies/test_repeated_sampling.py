@@ -68,6 +68,8 @@ async def test_pass_until_is_unbiased_over_many_runs():
 
 async def test_scores_are_read_against_accept_at():
     strategy = RepeatedSampling(accept_at=2.0)
-    ran = await run(strategy, ["a", "b", "c"], Budget(8), verifier=TableVerifier({"a": 1.0, "b": 1.9, "c": 2.0}))
+    ran = await run(
+        strategy, ["a", "b", "c"], Budget(8), verifier=TableVerifier({"a": 1.0, "b": 1.9, "c": 2.0})
+    )
     assert ran.texts[0] == "c"
     assert ran.ledger.spent.samples == 3

@@ -7,14 +7,18 @@ from verifiers.self_certainty import SelfCertainty
 
 
 async def test_scores_the_geometric_mean_of_the_tokens_probabilities():
-    verdict = await SelfCertainty().score(MESSAGES, [response("ab", logprob=2 * math.log(0.25)), response("abcd", logprob=0.0)])
+    verdict = await SelfCertainty().score(
+        MESSAGES, [response("ab", logprob=2 * math.log(0.25)), response("abcd", logprob=0.0)]
+    )
     assert verdict.scores == (pytest.approx(0.25), 1.0)
     assert (verdict.read, verdict.generated) == (0, 0)
 
 
 async def test_a_longer_response_is_not_punished_for_its_length():
     sure = math.log(0.9)
-    verdict = await SelfCertainty().score(MESSAGES, [response("ab", logprob=2 * sure), response("abcd", logprob=4 * sure)])
+    verdict = await SelfCertainty().score(
+        MESSAGES, [response("ab", logprob=2 * sure), response("abcd", logprob=4 * sure)]
+    )
     assert verdict.scores[0] == pytest.approx(verdict.scores[1])
 
 
