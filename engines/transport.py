@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from engines.base import EngineError, EngineGarbage, EngineRefused, EngineUnavailable
 
@@ -40,6 +40,7 @@ class Transport:
         self._url = url.rstrip("/")
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
+        self._addresses: dict[str, URL] = {}
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -52,43 +53,44 @@ class Transport:
             )
         return self._session
 
-    @asynccontextmanager
-    async def _request(
-        self, method: str, path: str, body: Any = None
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        data = None if body is None else msgspec.json.encode(body)
-        try:
-            async with self._opened().request(method, self._url + path, data=data) as response:
-                if response.status >= 400:
-                    raise _failure(response.status, await response.read())
-                yield response
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise EngineUnavailable("The engine cannot be reached.") from error
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
-            raise EngineUnavailable(
-                "The engine's connection broke before its answer was whole.", began=True
-            ) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise EngineGarbage("The engine's answer is not HTTP.") from error
+    def _address(self, path: str) -> URL:
+        """The URL of `path`, parsed once."""
+        if path not in self._addresses:
+            self._addresses[path] = URL(self._url + path)
+        return self._addresses[path]
 
     async def get(self, path: str) -> bytes:
-        async with self._request("GET", path) as response:
-            return await response.read()
+        return await self._exchange("GET", path, None)
 
     async def post(self, path: str, body: Any) -> bytes:
-        async with self._request("POST", path, body) as response:
-            return await response.read()
+        return await self._exchange("POST", path, msgspec.json.encode(body))
+
+    async def _exchange(self, method: str, path: str, data: bytes | None) -> bytes:
+        try:
+            async with self._opened().request(method, self._address(path), data=data) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise _broken(error) from error
+        if response.status >= 400:
+            raise _refused(response.status, answer)
+        return answer
 
     async def events(self, path: str, body: Any) -> AsyncGenerator[bytes]:
         """The payloads of a server-sent event stream, up to `[DONE]`; closing the generator closes the connection."""
-        async with self._request("POST", path, body) as response:
-            async for line in response.content:
-                if line.startswith(b"data:"):
-                    payload = line[5:].strip()
-                    if payload == b"[DONE]":
-                        return
-                    yield payload
-            raise EngineUnavailable("The engine's stream ended before its end was said.", began=True)
+        data = msgspec.json.encode(body)
+        try:
+            async with self._opened().request("POST", self._address(path), data=data) as response:
+                if response.status >= 400:
+                    raise _refused(response.status, await response.read())
+                async for line in response.content:
+                    if line.startswith(b"data:"):
+                        payload = line[5:].strip()
+                        if payload == b"[DONE]":
+                            return
+                        yield payload
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise _broken(error) from error
+        raise EngineUnavailable("The engine's stream ended before its end was said.", began=True)
 
     async def alive(self, path: str = "/health", within: float = 2.0) -> bool:
         try:
@@ -104,7 +106,15 @@ class Transport:
             self._session = None
 
 
-def _failure(status: int, body: bytes) -> EngineError:
+def _broken(error: Exception) -> EngineError:
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return EngineUnavailable("The engine cannot be reached.")
+    if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)):
+        return EngineUnavailable("The engine's connection broke before its answer was whole.", began=True)
+    return EngineGarbage("The engine's answer is not HTTP.")
+
+
+def _refused(status: int, body: bytes) -> EngineError:
     if status >= 500 or status == 429:
         return EngineUnavailable(f"The engine answered {status}.")
     try:

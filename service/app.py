@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -13,32 +12,31 @@ from service.errors import ApiError
 from service.logs import logger
 from service.metrics import Metrics
 from service.middleware.access import CLIENT_LEFT, Access
-from service.openapi import describe
-from service.replies import encode
+from service.replies import json_response
 from service.routes import catalog, completions, health
 from service.world import World
 
-DESCRIPTION = "A prompt and a compute budget in, the best answer that the budget buys out."
 
-
-def create_app(world: World) -> FastAPI:
+def create_app(world: World) -> Starlette:
     """The ASGI application around a `world` that has been entered."""
-    app = FastAPI(title="Aliquot", version=version("aliquot"), description=DESCRIPTION)
+    metrics = Metrics()
+    app = Starlette(
+        routes=[*completions.ROUTES, *catalog.ROUTES, *health.ROUTES],
+        middleware=[Middleware(Access, metrics=metrics)],
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            ClientDisconnect: _client_left,
+            Exception: _bug,
+        },
+    )
     app.state.world = world
-    app.state.metrics = Metrics()
-    for routes in (completions, catalog, health):
-        app.include_router(routes.router)
-    app.add_middleware(Access, metrics=app.state.metrics)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-    app.add_exception_handler(Exception, _bug)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.state.metrics = metrics
     return app
 
 
 def _reply(error: ApiError) -> Response:
-    return Response(encode(error.body()), error.status, error.headers, "application/json")
+    return json_response(error.body(), error.status, error.headers)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

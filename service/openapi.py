@@ -1,20 +1,23 @@
-"""The API's description. Bodies are read by `service.schemas`, so that errors have one shape; this tells of them."""
+"""The API's description, and a page that shows it. Bodies are read by `service.schemas`; this tells of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import reply_schemas as reply
+from service.replies import encode
 from service.schemas import ChatRequest, ScalingRequest
 
-REF = "#/components/schemas/{model}"
-
-ERRORS = {
+Json = dict[str, Any]
+DESCRIPTION = "A prompt and a compute budget in, the best answer that the budget buys out."
+RUN_ERRORS = {
     400: "The request cannot be read.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
@@ -25,61 +28,105 @@ ERRORS = {
 }
 
 
-def chat_docs() -> dict[str, Any]:
-    return _run_docs(
-        reply.ChatCompletion, "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
-    )
-
-
-def scale_docs() -> dict[str, Any]:
-    return _run_docs(reply.ScalingOutcome, "The whole outcome; one JSON event for each step with `stream`.")
-
-
-def reply_docs(model: type[BaseModel], **others: Any) -> dict[str, Any]:
-    """A route's keyword arguments: what it answers, and `others`, by status."""
+def describe(models: Sequence[str]) -> Json:
+    """The OpenAPI 3.1 description of the service with these models."""
+    chat = "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
+    scale = "The whole outcome: every candidate and the trace; one JSON event for each step with `stream`."
+    not_ready = {"503": _answer("An engine does not answer yet.", reply.Readiness)}
+    paths = {
+        "/v1/chat/completions": {
+            "post": _run("Answer a conversation by spending a budget.", chat, reply.ChatCompletion)
+        },
+        "/v1/scale": {"post": _run("The same, in the native form.", scale, reply.ScalingOutcome)},
+        "/v1/models": _get("The configured models, and whether each one's engine answers.", reply.Models),
+        "/v1/strategies": _get(
+            "The strategies, each with the JSON schema of its `params`.", reply.Strategies
+        ),
+        "/v1/verifiers": _get("The verifiers that a request can name.", reply.Verifiers),
+        "/healthz": _get("200 as long as the process answers.", reply.Health),
+        "/readyz": _get("200 once every engine is warm and answers.", reply.Readiness, not_ready),
+        "/metrics": {
+            "get": {"summary": "Prometheus metrics.", "responses": {"200": _text("Metrics.", "text/plain")}}
+        },
+    }
     return {
-        "responses": {200: {"description": "OK", "content": _json(model)}, **others},
-        "response_model": None,
+        "openapi": "3.1.0",
+        "info": {"title": "Aliquot", "version": version("aliquot"), "description": DESCRIPTION},
+        "paths": paths,
+        "components": {"schemas": _schemas(models)},
     }
 
 
-def _run_docs(model: type[BaseModel], text: str) -> dict[str, Any]:
-    content = {**_json(model), "text/event-stream": {"schema": {"type": "string"}}}
-    errors = {status: {"description": says, "content": _json(reply.Error)} for status, says in ERRORS.items()}
+def page(description: Json) -> bytes:
+    """The description as one HTML page that loads nothing."""
+    routes = "".join(
+        f"<h2><code>{method.upper()} {path}</code></h2><p>{escape(told['summary'])}</p>{_details(told)}"
+        for path, methods in description["paths"].items()
+        for method, told in methods.items()
+    )
+    schemas = "".join(
+        f'<details id="{name}"><summary><code>{name}</code> {escape(schema.get("description", ""))}</summary>'
+        f"<pre>{_pretty(schema)}</pre></details>"
+        for name, schema in description["components"]["schemas"].items()
+    )
+    style = "body{font:16px/1.5 system-ui;max-width:52rem;margin:2rem auto;padding:0 1rem}pre{overflow:auto}"
+    head = f"<!doctype html><meta charset=utf-8><title>Aliquot API</title><style>{style}</style>"
+    link = 'As <a href="/openapi.json">OpenAPI</a>.'
+    return f"{head}<h1>Aliquot API</h1><p>{DESCRIPTION} {link}</p>{routes}<h2>Schemas</h2>{schemas}".encode()
+
+
+def _schemas(models: Sequence[str]) -> Json:
+    replies = [m for m in vars(reply).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    described = [(m, "serialization") for m in replies if m is not BaseModel]
+    read = [(m, "validation") for m in (ChatRequest, ScalingRequest)]
+    _, definitions = models_json_schema([*described, *read], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
+    schemas: Json = definitions["$defs"]
+    schemas["ChatRequest"]["properties"]["model"]["enum"] = list(models)
+    return schemas
+
+
+def _run(summary: str, text: str, model: type[BaseModel]) -> Json:
+    answer = _answer(text, model)
+    answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     header = {
         "name": "X-Aliquot-Scaling",
         "in": "header",
         "required": False,
         "description": "`scaling` as JSON, for clients that cannot send a body field.",
-        "content": {"application/json": {"schema": {"$ref": REF.format(model="ScalingRequest")}}},
-    }
-    body = {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REF.format(model="ChatRequest")}}},
+        "content": {"application/json": {"schema": _ref("ScalingRequest")}},
     }
     return {
-        "responses": {200: {"description": text, "content": content}, **errors},
-        "response_model": None,
-        "openapi_extra": {"requestBody": body, "parameters": [header]},
+        "summary": summary,
+        "parameters": [header],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("ChatRequest")}}},
+        "responses": {"200": answer}
+        | {str(status): _answer(says, reply.Error) for status, says in RUN_ERRORS.items()},
     }
 
 
-def _json(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+def _get(summary: str, model: type[BaseModel], others: Json | None = None) -> Json:
+    return {"get": {"summary": summary, "responses": {"200": _answer("OK", model), **(others or {})}}}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description of `app`, with the schemas of the bodies that its routes name."""
-    if app.openapi_schema is None:
-        replies = [m for m in vars(reply).values() if isinstance(m, type) and issubclass(m, BaseModel)]
-        models = [(m, "serialization") for m in replies if m is not BaseModel]
-        requests = [(m, "validation") for m in (ChatRequest, ScalingRequest)]
-        _, definitions = models_json_schema([*models, *requests], ref_template=REF)  # type: ignore[list-item]
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        names = [model.name for model in app.state.world.config.models]
-        definitions["$defs"]["ChatRequest"]["properties"]["model"]["enum"] = names
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-        app.openapi_schema = schema
-    return app.openapi_schema
+def _answer(text: str, model: type[BaseModel]) -> Json:
+    return {"description": text, "content": {"application/json": {"schema": _ref(model.__name__)}}}
+
+
+def _text(text: str, media_type: str) -> Json:
+    return {"description": text, "content": {media_type: {"schema": {"type": "string"}}}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _details(told: Json) -> str:
+    body = '<p>Body: <a href="#ChatRequest">ChatRequest</a></p>' if "requestBody" in told else ""
+    rows = "".join(
+        f"<li>{status}: {escape(r['description'])}</li>" for status, r in told["responses"].items()
+    )
+    return f"{body}<ul>{rows}</ul>"
+
+
+def _pretty(schema: Any) -> str:
+    return escape(msgspec.json.format(encode(schema), indent=2).decode())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from starlette.responses import Response
 
 from service.running import Run
 from strategies.base import Candidate
@@ -20,6 +20,10 @@ Json = dict[str, Any]
 def encode(value: Any) -> bytes:
     """JSON; numbers that JSON has no name for become null."""
     return msgspec.json.encode(value)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, "application/json")
 
 
 def chat_completion(run: Run, id: str) -> Json:
@@ -89,10 +93,10 @@ def scaling(run: Run) -> Json:
     reply: Json = {
         "strategy": plan.strategy.name,
         "chosen_by": plan.chosen_by,
-        "params": asdict(plan.strategy),  # type: ignore[call-overload]
+        "params": plan.strategy,
         "verifier": plan.verifier.name if plan.verifier else None,
-        "budget": asdict(plan.budget),
-        "spent": asdict(run.spent) | {"seconds": round(run.seconds, 4), "eflops": None, "usd": None},
+        "budget": plan.budget,
+        "spent": _spent(run),
         "answers": answers(run),
         "stopped_because": outcome.stopped_because,
         "warnings": list(run.warnings),
@@ -100,6 +104,20 @@ def scaling(run: Run) -> Json:
     if outcome.estimates:
         reply["estimates"] = outcome.estimates
     return reply
+
+
+def _spent(run: Run) -> Json:
+    spent = run.spent
+    return {
+        "samples": spent.samples,
+        "prompt_tokens": spent.prompt_tokens,
+        "cached_tokens": spent.cached_tokens,
+        "tokens": spent.tokens,
+        "verifier_tokens": spent.verifier_tokens,
+        "eflops": None,
+        "seconds": round(run.seconds, 4),
+        "usd": None,
+    }
 
 
 def answers(run: Run) -> list[Json]:

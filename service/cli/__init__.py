@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from service.cli.ask import ask
@@ -9,14 +12,46 @@ from service.cli.doctor import doctor
 from service.cli.listing import models, strategies, verifiers
 from service.cli.serve import serve
 
+EXAMPLES = {
+    serve: ["aliquot serve", "aliquot serve --config world.yaml --host 0.0.0.0 --port 80"],
+    ask: [
+        'aliquot ask "What is 7 + 8?" --samples 16 --format number',
+        'aliquot ask "What is 7 + 8?" --samples 64 --param stop=beta',
+        "aliquot ask - --strategy best_of_n --verifier judge < question.txt",
+    ],
+    models: ["aliquot models --url http://10.0.0.7:8080"],
+    strategies: ["aliquot strategies", "aliquot strategies majority"],
+    verifiers: ["aliquot verifiers"],
+    doctor: ["aliquot doctor --config world.yaml"],
+}
+
 app = typer.Typer(
     help="Aliquot: a prompt and a compute budget in, the best answer that the budget buys out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
-for command in (serve, ask, models, strategies, verifiers, doctor):
-    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aliquot {version('aliquot')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _aliquot(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for command, examples in EXAMPLES.items():
+    lines = "\n\n".join(f"[cyan]{example}[/]" for example in examples)
+    app.command(epilog=f"Examples\n\n{lines}")(command)
 
 
 def main() -> None:

@@ -3,72 +3,100 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-from service.cli.client import DEFAULT_URL, Url, check, console, fail, get, reaching
+from service.cli.answer import show
+from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, reaching
 
-BAR = 24
+SCALING, SAMPLING = "How the budget is spent", "How each sample is drawn"
 
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question, or - to read it from standard input.")],
     strategy: Annotated[
-        str | None, typer.Option(help="How to spend the budget; `aliquot strategies` lists them.")
+        str | None, typer.Option(help="See `aliquot strategies`.", rich_help_panel=SCALING)
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Most samples.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Most generated tokens.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Most seconds.")] = None,
-    verifier: Annotated[str | None, typer.Option(help="Verifier; `aliquot verifiers` lists them.")] = None,
-    reference: Annotated[str | None, typer.Option(help="The right answer, for the verifier exact.")] = None,
-    format: Annotated[
-        str | None, typer.Option(help="When answers are the same: number, math, choice, text, …")
+    samples: Annotated[int | None, typer.Option(help="Most samples.", rich_help_panel=SCALING)] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Most generated tokens, of all samples.", rich_help_panel=SCALING)
     ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Most seconds.", rich_help_panel=SCALING)] = None,
     param: Annotated[
-        list[str] | None, typer.Option(help="A parameter of the strategy, as name=value; repeatable.")
+        list[str] | None,
+        typer.Option(help="A parameter of the strategy; repeatable.", metavar="NAME=VALUE", rich_help_panel=SCALING),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model; default: the service's first.")] = None,
-    system: Annotated[str | None, typer.Option(help="System message.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, for the same answer again.")] = None,
+    verifier: Annotated[
+        str | None, typer.Option(help="See `aliquot verifiers`.", rich_help_panel=SCALING)
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The right answer, for the verifier exact.", rich_help_panel=SCALING)
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="When two answers are the same: auto, number, math, choice, json, text.", rich_help_panel=SCALING
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Default: the service's first.", rich_help_panel=SAMPLING)
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message.", rich_help_panel=SAMPLING)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature, 0 to 2.", rich_help_panel=SAMPLING)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of one sample.", rich_help_panel=SAMPLING)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of all random choices.", rich_help_panel=SAMPLING)
+    ] = None,
     raw: Annotated[bool, typer.Option("--json", help="Print the whole outcome as JSON.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Ask a running service, and show the answer, the votes and what it cost."""
-    text = typer.get_text_stream("stdin").read() if question == "-" else question
+    text = _from_stdin() if question == "-" else question
     messages = [{"role": "system", "content": system}] if system else []
-    scaling: dict[str, Any] = {
-        "strategy": strategy,
-        "budget": _given(samples=samples, tokens=tokens, seconds=seconds) or None,
-        "verifier": {"name": verifier or "exact", "reference": reference} if reference else verifier,
-        "answer": {"format": format} if format else None,
-        "params": dict(map(_param, param or [])) or None,
-    }
+    scaling = _given(
+        strategy=strategy,
+        budget=_given(samples=samples, tokens=tokens, seconds=seconds) or None,
+        verifier={"name": verifier or "exact", "reference": reference} if reference else verifier,
+        answer={"format": format} if format else None,
+        params=dict(map(_param, param or [])) or None,
+    )
     body = {
-        "model": model or get(url, "/v1/models")["data"][0]["id"],
+        "model": model or catalog(url, "models")[0]["id"],
         "messages": [*messages, {"role": "user", "content": text}],
         "stream": True,
-        **_given(temperature=temperature, seed=seed),
-        **_given(scaling=_given(**scaling) or None),
+        **_given(temperature=temperature, max_tokens=max_tokens, seed=seed, scaling=scaling or None),
     }
     outcome = _run(url, body)
     if raw:
         console.print_json(data=outcome)
     else:
-        _show(outcome)
+        show(outcome)
 
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _from_stdin() -> str:
+    try:
+        return typer.get_binary_stream("stdin").read().decode()
+    except UnicodeDecodeError as error:
+        raise fail("Standard input is not UTF-8. Convert it first.") from error
+
+
 def _param(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
-    if not sign:
-        raise fail(f"--param {text} should read name=value.")
+    if not sign or not name:
+        raise fail(f"--param {text} should read NAME=VALUE, as in --param stop=beta.")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -77,44 +105,36 @@ def _param(text: str) -> tuple[str, Any]:
 
 def _run(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """The outcome, with the steps shown on the terminal as they happen."""
-    with reaching(url), console.status("sampling …") as status:
+    what = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    bar = Progress(SpinnerColumn(), TimeElapsedColumn(), what, console=errors, transient=True)
+    with reaching(url), bar:
+        task = bar.add_task(f"asking {body['model']}")
         endpoint = url.rstrip("/") + "/v1/scale"
-        with httpx.stream("POST", endpoint, json=body, timeout=httpx.Timeout(10, read=None)) as response:
-            check(response)
-            for line in response.iter_lines():
-                if line.startswith("data: {"):
-                    event: dict[str, Any] = json.loads(line[6:])
-                    if "error" in event:
-                        raise fail(event["error"]["message"])
-                    if event["object"] == "scaling.outcome":
-                        return event
-                    status.update(_step(event))
-    raise fail("The service closed the connection before it answered. Its log says why.")
+        headers = {"Content-Type": "application/json"}
+        timeout = httpx.Timeout(10, read=None)
+        with httpx.stream("POST", endpoint, content=json.dumps(body), headers=headers, timeout=timeout) as answer:
+            check(answer)
+            for event in _events(answer):
+                if "error" in event:
+                    raise fail(event["error"]["message"])
+                if event["object"] == "scaling.outcome":
+                    return event
+                bar.update(task, description=_step(event))
+    raise fail(f"{url} closed the connection before it had answered. Its log says why.")
+
+
+def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The JSON of each event. Lines end at \\n alone: httpx would also split at U+2028, which answers may hold."""
+    held = b""
+    for part in answer.iter_bytes():
+        *lines, held = (held + part).split(b"\n")
+        yield from (json.loads(line[6:]) for line in lines if line.startswith(b"data: {"))
 
 
 def _step(event: dict[str, Any]) -> str:
-    facts = {name: value for name, value in event.items() if name not in ("object", "event", "at")}
-    return f"{event['at']:.1f} s  {event['event']}  " + "  ".join(f"{k} {v}" for k, v in facts.items())[:100]
-
-
-def _show(outcome: dict[str, Any]) -> None:
-    scaling = outcome["scaling"]
-    console.print(outcome["candidates"][0]["text"].strip(), markup=False)
-    answers = scaling["answers"]
-    most = max((answer["votes"] for answer in answers), default=0)
-    if most:
-        table = Table("answer", "votes", "", "score", box=None, pad_edge=False, header_style="dim")
-        for answer in answers[:10]:
-            bar = "█" * max(1, round(BAR * answer["votes"] / most))
-            score = "" if answer["score"] is None else f"{answer['score']:.3f}"
-            table.add_row(answer["answer"][:60], str(answer["votes"]), f"[green]{bar}[/]", score)
-        console.print()
-        console.print(table)
-    spent = scaling["spent"]
-    console.print(
-        f"\n[dim]{scaling['strategy']}: {spent['samples']} samples, {spent['tokens']} tokens generated, "
-        f"{spent['prompt_tokens']} read ({spent['cached_tokens']} cached), {spent['seconds']:.2f} s; "
-        f"{scaling['stopped_because'].replace('_', ' ')}[/]"
-    )
-    for warning in scaling["warnings"]:
-        console.print(f"[yellow]{warning}[/]")
+    if event["event"] == "sample":
+        asked = event["prefixes"] * event["n"]
+        return f"{event['finished']} of {asked} samples finished, {event['tokens']} tokens generated"
+    if event["event"] == "score":
+        return f"{len(event['scores'])} responses scored by {event['verifier']}"
+    return str(event["event"]).replace("_", " ")

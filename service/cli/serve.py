@@ -69,6 +69,8 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
                     access_log=False,
                     timeout_graceful_shutdown=10,
                     server_header=False,
+                    proxy_headers=False,
+                    lifespan="off",
                 ),
                 config.models[0].name,
             )

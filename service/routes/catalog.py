@@ -1,23 +1,22 @@
-"""What can be asked for: models, strategies, verifiers."""
+"""What can be asked for: models, strategies, verifiers, and how."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from service import reply_schemas as reply
-from service.openapi import reply_docs
+from service.openapi import describe as describe_api
+from service.openapi import page
+from service.replies import json_response
 from service.world import BUILT_IN, World
 from strategies.registry import describe, registry
 
-router = APIRouter()
 
-
-@router.get("/v1/models", **reply_docs(reply.Models))
-async def models(request: Request) -> dict[str, Any]:
-    """The configured models, and whether each one's engine answers."""
+async def models(request: Request) -> Response:
     world: World = request.app.state.world
     ready = await world.ready()
     shown = {"hardware", "accelerators", "usd_per_hour"}
@@ -33,15 +32,11 @@ async def models(request: Request) -> dict[str, Any]:
     )
 
 
-@router.get("/v1/strategies", **reply_docs(reply.Strategies))
-async def strategies() -> dict[str, Any]:
-    """The strategies, each with the JSON schema of its `params`."""
+async def strategies(_: Request) -> Response:
     return _list(map(describe, registry().values()))
 
 
-@router.get("/v1/verifiers", **reply_docs(reply.Verifiers))
-async def verifiers(request: Request) -> dict[str, Any]:
-    """The verifiers that a request can name."""
+async def verifiers(request: Request) -> Response:
     world: World = request.app.state.world
     built_in = [{"name": name, "kind": name, "description": text} for name, text in BUILT_IN.items()]
     configured = [
@@ -51,5 +46,27 @@ async def verifiers(request: Request) -> dict[str, Any]:
     return _list(built_in + configured)
 
 
-def _list(items: Any) -> dict[str, Any]:
-    return {"object": "list", "data": list(items)}
+async def openapi(request: Request) -> Response:
+    return json_response(_description(request))
+
+
+async def docs(request: Request) -> Response:
+    return Response(page(_description(request)), media_type="text/html")
+
+
+def _description(request: Request) -> dict[str, Any]:
+    world: World = request.app.state.world
+    return describe_api([model.name for model in world.config.models])
+
+
+def _list(items: Iterable[Any]) -> Response:
+    return json_response({"object": "list", "data": list(items)})
+
+
+ROUTES = [
+    Route("/v1/models", models),
+    Route("/v1/strategies", strategies),
+    Route("/v1/verifiers", verifiers),
+    Route("/openapi.json", openapi),
+    Route("/docs", docs),
+]

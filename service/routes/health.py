@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import Route
 
-from service import reply_schemas as reply
-from service.openapi import reply_docs
+from service.replies import json_response
 from service.world import World
 
-router = APIRouter()
 
-_NOT_READY = {503: {"description": "An engine does not answer yet.", "model": reply.Readiness}}
-
-
-@router.get("/healthz", **reply_docs(reply.Health))
-async def healthz() -> dict[str, str]:
-    """200 as long as the process answers."""
-    return {"status": "ok"}
+async def healthz(_: Request) -> Response:
+    return json_response({"status": "ok"})
 
 
-@router.get("/readyz", **(reply_docs(reply.Readiness) | {"responses": _NOT_READY}))
 async def readyz(request: Request) -> Response:
-    """200 once every engine is warm and answers, 503 else."""
     world: World = request.app.state.world
-    engines: dict[str, Any] = await world.ready()
+    engines = await world.ready()
     ready = all(engines.values())
-    return JSONResponse({"status": "ok" if ready else "not_ready", "engines": engines}, 200 if ready else 503)
+    return json_response(
+        {"status": "ok" if ready else "not_ready", "engines": engines}, 200 if ready else 503
+    )
 
 
-@router.get("/metrics", response_model=None, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """Prometheus metrics."""
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+ROUTES = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
