@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 Message = Mapping[str, Any]
 """One chat message in OpenAI's form: a `role` and a `content`, perhaps `tool_calls`."""
 
@@ -13,8 +15,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 """`stop`: the model ended or a stop string was met; `length`: cut at `max_tokens`; `cancelled`: cut by us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in a tenth of a dataclass's time
     """One generated continuation of one prompt.
 
     `tokens` are the generated ids, `logprob` is the sum of their log-probabilities (nats; None where not

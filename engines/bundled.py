@@ -72,7 +72,7 @@ def _expected_size(weights: Path) -> int:
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, 2**26)))
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
     return 8 + length + max(ends)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -19,11 +20,14 @@ from engines import guard
 from engines.devices import Device, detect_device
 from engines.launch_log import LaunchFailed, failure, last_word
 
-__all__ = ["LaunchFailed", "LaunchSpec", "Progress", "Supervisor", "detect_device"]
+__all__ = ["LaunchFailed", "LaunchSpec", "Progress", "Supervisor", "command", "environment"]
+__all__ += ["detect_device", "free_port"]
 
 State = Literal["starting", "ready", "restarting", "stopped"]
 
 LIBIOMP = Path("lib/libiomp5.so")
+OURS = ("ALIQUOT_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY")
+"""Beginnings of the names of variables that are the service's own, or would close the engine to it."""
 MAX_LOGPROBS = 20
 POLL = 0.5
 SILENCE = 60.0
@@ -66,12 +70,8 @@ def command(spec: LaunchSpec) -> list[str]:
     line = [str(spec.python.absolute()), "-m", "vllm.entrypoints.openai.api_server"]
     line += ["--model", spec.model_path, "--served-model-name", spec.served_name]
     line += ["--host", "127.0.0.1", "--port", str(spec.port), "--runner", spec.runner]
-    line += [
-        "--max-logprobs",
-        str(MAX_LOGPROBS),
-        "--enable-prompt-tokens-details",
-        "--disable-uvicorn-access-log",
-    ]
+    line += ["--max-logprobs", str(MAX_LOGPROBS), "--enable-prompt-tokens-details"]
+    line += ["--disable-uvicorn-access-log"]
     if spec.max_model_len is not None:
         line += ["--max-model-len", str(spec.max_model_len)]
     if spec.device == "cpu":
@@ -85,10 +85,7 @@ def command(spec: LaunchSpec) -> list[str]:
 
 def environment(spec: LaunchSpec, base: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: `base` without what is the service's alone; a setting already in `base` stays."""
-    own = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY"}
-    result = {
-        name: value for name, value in base.items() if name not in own and not name.startswith("ALIQUOT_")
-    }
+    kept = {name: value for name, value in base.items() if not name.startswith(OURS)}
     wanted = {"PYTHONSAFEPATH": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if Path(spec.model_path).is_dir():
         wanted |= {"HF_HUB_OFFLINE": "1"}
@@ -106,8 +103,8 @@ def environment(spec: LaunchSpec, base: Mapping[str, str]) -> dict[str, str]:
         openmp = spec.python.absolute().parent.parent / LIBIOMP
         preloaded = base.get("LD_PRELOAD", "")
         if openmp.exists() and "omp" not in preloaded:
-            result["LD_PRELOAD"] = f"{openmp}:{preloaded}".rstrip(":")
-    return wanted | result
+            kept["LD_PRELOAD"] = f"{openmp}:{preloaded}".rstrip(":")
+    return wanted | kept
 
 
 def _modest_kv_cache() -> int:
@@ -224,9 +221,7 @@ class Supervisor:
             http.post(self.url + route, json={"model": self._spec.served_name, **body}) as answer,
         ):
             if answer.status != 200:
-                raise self._failed(
-                    f"vLLM answered its first request with {answer.status}: {await answer.text()}"
-                )
+                raise self._failed(f"vLLM's first answer was {answer.status}: {await answer.text()}")
 
     async def _telling(self, phase: str, step: Awaitable[None]) -> None:
         """Await `step`, telling of it meanwhile. Raises LaunchFailed where the server ends before."""
@@ -238,9 +233,8 @@ class Supervisor:
                 self._tell(phase)
                 await asyncio.wait({waiting, ended}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                raise self._failed(
-                    f"vLLM ended before it was ready (exit status {ended.result()}).", ended.result()
-                )
+                status = ended.result()
+                raise self._failed(f"vLLM ended before it was ready (exit status {status}).", status)
             waiting.result()
         except aiohttp.ClientError as error:
             raise self._failed("vLLM closed the connection of its first request.") from error
@@ -261,7 +255,7 @@ class Supervisor:
                 attempt += 1
                 try:
                     await self._launch("restarting")
-                except LaunchFailed as error:
+                except (LaunchFailed, OSError) as error:
                     self._tell(f"restarting {self._spec.served_name} failed: {error}")
 
     async def _lost(self) -> None:
@@ -293,7 +287,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(self._process.wait(), guard.GRACE + 5.0)
         except TimeoutError:
-            os.killpg(self._process.pid, 9)
+            os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
     def _failed(self, what: str, status: int | None = None) -> LaunchFailed:

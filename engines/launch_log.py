@@ -13,7 +13,10 @@ MEANINGFUL = re.compile(
 )
 
 MENDS = (
-    (r"No module named '?vllm", "vLLM is not installed there. `make serve` installs it."),
+    (
+        r"No module named '?vllm|No such file or directory: '[^']*python",
+        "vLLM is not installed there. `make serve` installs it.",
+    ),
     (r"libnuma\.so", "A system library is missing. Install it: apt-get install libnuma1"),
     (r"No space left on device", "The disk is full. Make room on it."),
     (r"address already in use", "Another program took the port meanwhile. Start again."),
@@ -54,7 +57,7 @@ def last_word(log_path: Path, start: int) -> str:
     """The last line that says something of the progress, without its time stamp; empty where there is none."""
     for line in reversed(_tail(log_path, start).splitlines()):
         if found := MEANINGFUL.match(line):
-            return found["said"] or found["bar"]
+            return (found["said"] or found["bar"]).strip()
     return ""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+
+import msgspec
 
 from budgets.budget import Unit
 from engines.base import Message
@@ -48,8 +50,7 @@ class Problem:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A finished response, in the order drawn (`index`), with its score and its answer's votes once they are known."""
 
     index: int
@@ -66,7 +67,10 @@ class Candidate:
         return self.response.sample.text
 
     def scored(self, score: Score) -> Candidate:
-        return replace(self, score=score)
+        return Candidate(self.index, self.response, score, self.votes)
+
+    def voted(self, votes: int) -> Candidate:
+        return Candidate(self.index, self.response, self.score, votes)
 
 
 @dataclass(frozen=True, slots=True)

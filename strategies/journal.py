@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from engines.base import Sample, Usage
 from verifiers.base import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(msgspec.Struct, frozen=True):
     """A finished sample, and which continuation (`choice`) of which prefix (`prompt`) of its call it is."""
 
     prompt: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from strategies.base import Candidate
 from strategies.voting import Ballot
@@ -20,15 +19,12 @@ def by_answer(candidates: Sequence[Candidate], answers: Sequence[str]) -> list[C
     So the first k are k different answers, where there are as many. Candidates whose answer is not among `answers`
     come last.
     """
-    place = {answer: i for i, answer in enumerate(answers)}
-    ordered = sorted(by_score(candidates), key=lambda c: place.get(c.answer or "", len(place)))
-    best: dict[str, Candidate] = {}
-    for candidate in ordered:
-        if candidate.answer in place:
-            best.setdefault(candidate.answer or "", candidate)
-    first = list(best.values())
-    chosen = {candidate.index for candidate in first}
-    return first + [candidate for candidate in ordered if candidate.index not in chosen]
+    groups: dict[str | None, list[Candidate]] = {answer: [] for answer in answers}
+    others: list[Candidate] = []
+    for candidate in by_score(candidates):
+        groups.get(candidate.answer, others).append(candidate)
+    given = [group for group in groups.values() if group]
+    return [group[0] for group in given] + [c for group in given for c in group[1:]] + others
 
 
 def ballot(candidates: Iterable[Candidate], group: Callable[[str], str] = str) -> Ballot:
@@ -38,6 +34,4 @@ def ballot(candidates: Iterable[Candidate], group: Callable[[str], str] = str) -
 
 def with_votes(candidates: Iterable[Candidate], votes: Ballot) -> list[Candidate]:
     """Each candidate with the votes that its answer got."""
-    return [
-        replace(c, votes=votes.counts.get(c.answer, 0)) if c.answer is not None else c for c in candidates
-    ]
+    return [c.voted(votes.counts.get(c.answer or "", 0)) for c in candidates]

@@ -7,6 +7,7 @@ import random
 from array import array
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from functools import cached_property
 from typing import Any
 
 from budgets.budget import BudgetExhausted, Unit
@@ -47,7 +48,7 @@ class Search:
         self.problem = problem
         self.answers = answers
         self.verifier = verifier
-        self.rng = random.Random(seed)
+        self._seed = seed
         self.journal = Journal(journal)
         self.trace: list[Event] = []
         self.warnings: list[str] = []
@@ -61,6 +62,10 @@ class Search:
         self._listen = listen
         self._live = live
         self._affinity = array("Q", problem.prompt).tobytes()
+
+    @cached_property
+    def rng(self) -> random.Random:
+        return random.Random(self._seed)
 
     @property
     def samples_left(self) -> int:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from engines.base import Message, Sample
 
 Score = float | None
 """Higher is better; None where the verifier could not tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A finished response: its sample, the part of the text that answers (without reasoning), its canonical answer."""
 
     sample: Sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from service.cli.doctor import doctor
 from service.cli.listing import models, strategies, verifiers
 from service.cli.serve import serve
 
-EXAMPLES = {
+EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
     serve: ["aliquot serve", "aliquot serve --config world.yaml --host 0.0.0.0 --port 80"],
     ask: [
         'aliquot ask "What is 7 + 8?" --samples 16 --format number',

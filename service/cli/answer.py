@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.cli.client import console, plain
 from verifiers.reasoning import split_reasoning
@@ -24,7 +25,7 @@ STOPPED: Final = {
 
 
 def show(outcome: dict[str, Any], to: Console = console) -> None:
-    """Print an outcome of `/v1/scale`; the answer alone where it does not go to a terminal's width."""
+    """Print an outcome of `/v1/scale`; a terminal gets whole words a line, a file the lines as they are."""
     best, scaling = outcome["candidates"][0], outcome["scaling"]
     reasoning, content = split_reasoning(best["text"])
     if reasoning:
@@ -52,7 +53,7 @@ def _votes(answers: list[dict[str, Any]], width: int) -> Table:
     if scored:
         table.add_column("score", justify="right")
     for answer in answers[:MOST_ANSWERS]:
-        cells = [plain(" ".join(answer["answer"].split())), str(answer["votes"])]
+        cells: list[Text | str] = [plain(" ".join(answer["answer"].split())), str(answer["votes"])]
         if most:
             cells.append("█" * max(1, round(BAR * answer["votes"] / most)))
         if scored:

@@ -14,49 +14,49 @@ from rich.table import Column
 from service.cli.answer import show
 from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, reaching
 
-SCALING, SAMPLING = "How the budget is spent", "How each sample is drawn"
+
+def _option(panel: str, help: str, **more: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, **more)
+
+
+_BUDGET, _SAMPLE = "How the budget is spent", "How each sample is drawn"
+_FORMATS = "When two answers are the same: auto, number, math, choice, json, text."
+
+Question = Annotated[str, typer.Argument(help="The question, or - to read it from standard input.")]
+Strategy = Annotated[str | None, _option(_BUDGET, "See `aliquot strategies`.")]
+Samples = Annotated[int | None, _option(_BUDGET, "Most samples.")]
+Tokens = Annotated[int | None, _option(_BUDGET, "Most generated tokens, of all samples.")]
+Seconds = Annotated[float | None, _option(_BUDGET, "Most seconds.")]
+Params = Annotated[
+    list[str] | None, _option(_BUDGET, "A parameter of the strategy; repeatable.", metavar="NAME=VALUE")
+]
+Verifier = Annotated[str | None, _option(_BUDGET, "See `aliquot verifiers`.")]
+Reference = Annotated[str | None, _option(_BUDGET, "The right answer, for the verifier exact.")]
+Format = Annotated[str | None, _option(_BUDGET, _FORMATS)]
+Model = Annotated[str | None, _option(_SAMPLE, "Default: the service's first.")]
+System = Annotated[str | None, _option(_SAMPLE, "System message.")]
+Temperature = Annotated[float | None, _option(_SAMPLE, "Sampling temperature, 0 to 2.")]
+MaxTokens = Annotated[int | None, _option(_SAMPLE, "Most tokens of one sample.")]
+Seed = Annotated[int | None, _option(_SAMPLE, "Seed of all random choices.")]
+Raw = Annotated[bool, typer.Option("--json", help="Print the whole outcome as JSON.")]
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question, or - to read it from standard input.")],
-    strategy: Annotated[
-        str | None, typer.Option(help="See `aliquot strategies`.", rich_help_panel=SCALING)
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Most samples.", rich_help_panel=SCALING)] = None,
-    tokens: Annotated[
-        int | None, typer.Option(help="Most generated tokens, of all samples.", rich_help_panel=SCALING)
-    ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Most seconds.", rich_help_panel=SCALING)] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(help="A parameter of the strategy; repeatable.", metavar="NAME=VALUE", rich_help_panel=SCALING),
-    ] = None,
-    verifier: Annotated[
-        str | None, typer.Option(help="See `aliquot verifiers`.", rich_help_panel=SCALING)
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="The right answer, for the verifier exact.", rich_help_panel=SCALING)
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="When two answers are the same: auto, number, math, choice, json, text.", rich_help_panel=SCALING
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Default: the service's first.", rich_help_panel=SAMPLING)
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System message.", rich_help_panel=SAMPLING)] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Sampling temperature, 0 to 2.", rich_help_panel=SAMPLING)
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of one sample.", rich_help_panel=SAMPLING)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of all random choices.", rich_help_panel=SAMPLING)
-    ] = None,
-    raw: Annotated[bool, typer.Option("--json", help="Print the whole outcome as JSON.")] = False,
+    question: Question,
+    strategy: Strategy = None,
+    samples: Samples = None,
+    tokens: Tokens = None,
+    seconds: Seconds = None,
+    param: Params = None,
+    verifier: Verifier = None,
+    reference: Reference = None,
+    format: Format = None,
+    model: Model = None,
+    system: System = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = None,
+    raw: Raw = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Ask a running service, and show the answer, the votes and what it cost."""
@@ -105,21 +105,28 @@ def _param(text: str) -> tuple[str, Any]:
 
 def _run(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """The outcome, with the steps shown on the terminal as they happen."""
-    what = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-    bar = Progress(SpinnerColumn(), TimeElapsedColumn(), what, console=errors, transient=True)
+    what = TextColumn(
+        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+    )
+    columns = SpinnerColumn(), TimeElapsedColumn(), what
+    bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
     with reaching(url), bar:
         task = bar.add_task(f"asking {body['model']}")
+        tokens = 0
         endpoint = url.rstrip("/") + "/v1/scale"
         headers = {"Content-Type": "application/json"}
         timeout = httpx.Timeout(10, read=None)
-        with httpx.stream("POST", endpoint, content=json.dumps(body), headers=headers, timeout=timeout) as answer:
+        with httpx.stream(
+            "POST", endpoint, content=json.dumps(body), headers=headers, timeout=timeout
+        ) as answer:
             check(answer)
             for event in _events(answer):
                 if "error" in event:
                     raise fail(event["error"]["message"])
                 if event["object"] == "scaling.outcome":
                     return event
-                bar.update(task, description=_step(event))
+                tokens += event.get("tokens", 0)
+                bar.update(task, description=f"{_step(event)}; {tokens} tokens generated")
     raise fail(f"{url} closed the connection before it had answered. Its log says why.")
 
 
@@ -134,7 +141,7 @@ def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
 def _step(event: dict[str, Any]) -> str:
     if event["event"] == "sample":
         asked = event["prefixes"] * event["n"]
-        return f"{event['finished']} of {asked} samples finished, {event['tokens']} tokens generated"
+        return f"{event['finished']} of {asked} samples finished"
     if event["event"] == "score":
         return f"{len(event['scores'])} responses scored by {event['verifier']}"
     return str(event["event"]).replace("_", " ")

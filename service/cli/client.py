@@ -39,7 +39,9 @@ def reaching(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise fail(f"No Aliquot answers at {url}. Start one with `make serve`, or name it with --url.") from error
+        raise fail(
+            f"No Aliquot answers at {url}. Start one with `make serve`, or name it with --url."
+        ) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise fail(f"{url} is no address of a service. Give --url one like {DEFAULT_URL}.") from error
     except httpx.TimeoutException as error:

@@ -14,17 +14,17 @@ from service.cli.client import DEFAULT_URL, Url, catalog, console, fail, plain
 
 NEED: Final = {
     "none": "needs no verifier",
-    "default": "verifier: self_certainty where none is named",
+    "default": "takes self_certainty where no verifier is named",
     "required": "needs a verifier",
 }
 
 
 def models(url: Url = DEFAULT_URL) -> None:
     """List the configured models, and whether each one's engine answers."""
-    table = Table("model", "ready", "hardware", box=None, pad_edge=False, header_style="dim")
+    table = Table("model", "engine", "hardware", box=None, pad_edge=False, header_style="dim")
     for model in catalog(url, "models"):
-        ready = plain("yes", "green") if model["ready"] else plain("no", "red")
-        table.add_row(plain(model["id"], "bold"), ready, plain(model["hardware"] or ""))
+        ready = "[green]answers[/]" if model["ready"] else "[red]does not answer[/]"
+        table.add_row(plain(model["id"], "bold"), ready, plain(model["hardware"] or "not given"))
     console.print(table)
 
 

@@ -12,24 +12,27 @@ from typing import Annotated
 import typer
 import uvicorn
 import uvloop
-from rich.console import Console
+from rich.text import Text
 
 from engines.launch import LaunchFailed, Progress
 from service.app import create_app
+from service.cli.client import console, errors, plain
 from service.logs import set_up
 from service.settings import BUNDLED_PATH, Settings, SettingsError, WorldConfig, load_settings, load_world
 from service.world import World
 
-console = Console(highlight=False)
-
 
 def serve(
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of models, verifiers, defaults and limits.")
+        Path | None,
+        typer.Option(help="YAML file of models, verifiers, defaults and limits.", envvar="ALIQUOT_CONFIG"),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.", envvar="ALIQUOT_HOST")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; 0 takes a free one. Default: 8080.")
+        int | None,
+        typer.Option(help="Port to listen on; 0 takes a free one. Default: 8080.", envvar="ALIQUOT_PORT"),
     ] = None,
 ) -> None:
     """Serve; without --config, on a vLLM of our own with the bundled small model."""
@@ -40,7 +43,7 @@ def serve(
         set_up(settings)
         uvloop.run(_serve(settings, world_config))
     except (SettingsError, LaunchFailed, OSError) as error:
-        console.print(f"[bold red]Aliquot did not start.[/] {error}", soft_wrap=True)
+        errors.print(Text("Aliquot did not start. ", "bold red") + plain(str(error)), soft_wrap=True)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("Stopped.")
@@ -69,8 +72,6 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
                     access_log=False,
                     timeout_graceful_shutdown=10,
                     server_header=False,
-                    proxy_headers=False,
-                    lifespan="off",
                 ),
                 config.models[0].name,
             )
@@ -90,8 +91,9 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         where = f"{settings.host}:{settings.port}"
+        why = error.strerror or str(error)
         raise OSError(
-            f"{where} cannot be listened on: {error.strerror}. Choose another with --host or --port."
+            f"{where} cannot be listened on: {why}. Choose another with --host or --port."
         ) from error
     return listener
 
@@ -106,11 +108,16 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            console.print(_welcome(f"http://{host}:{port}", self._model), soft_wrap=True)
+            _welcome(_reachable(*sockets[0].getsockname()[:2]), self._model)
 
 
-def _welcome(url: str, model: str) -> str:
+def _reachable(host: str, port: int) -> str:
+    """The address of a service that listens on `host`, as seen from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _welcome(url: str, model: str) -> None:
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "What is 7 + 8? Answer with a number."}],
@@ -121,7 +128,10 @@ def _welcome(url: str, model: str) -> str:
         },
     }
     curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
-    return f"\n[bold green]Aliquot is ready[/] at {url} (API: {url}/docs). Try:\n\n{curl}\n\nCtrl-C stops it."
+    ready = Text("\nAliquot is ready", "bold green").append(f" at {url} (API: {url}/docs). Try:\n", "default")
+    console.print(ready, soft_wrap=True)
+    console.print(plain(curl), soft_wrap=True)
+    console.print("\nCtrl-C stops it.")
 
 
 class _Reporter:
@@ -134,10 +144,11 @@ class _Reporter:
     def __call__(self, progress: Progress) -> None:
         line = f"{progress.phase} ({progress.seconds:.0f} s)"
         if self._status:
+            said = Text(line, no_wrap=True, overflow="ellipsis").append(f" {plain(progress.detail)}", "dim")
             self._status.start()
-            self._status.update(f"{line} [dim]{progress.detail[:100]}[/]")
-        elif progress.phase != self._phase:
-            console.print(line)
+            self._status.update(said)
+        if progress.phase != self._phase:
+            console.print(plain(line))
         self._phase = progress.phase
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ async def test_a_verdict_that_names_neither_is_asked_for_again_by_schema_and_cou
     assert len(again.prompts) == 1
     assert again.sampling["structured_outputs"]["json"]["required"] == ["verdict"]
     assert "1 of 2 responses" in verdict.warnings[0]
-    assert verdict.generated == 2 + again.max_tokens
+    assert verdict.generated == 2 + len('{"verdict": "no"}') <= 2 * Judge(engine).max_tokens
     assert verdict.read == sum(map(len, first.prompts)) + len(again.prompts[0])
 
 

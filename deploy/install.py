@@ -1,0 +1,197 @@
+"""Sets a machine up, phase by phase: `python3 -m deploy.install service [engine] [--then WHAT]`, from the root.
+
+`service` creates .venv with Aliquot; `engine` also .venv-engine with the vLLM that fits the machine, and the bundled
+model. What is there already is left alone, so a second run takes no time. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.progress import Failed, Phases, run
+from engines.bundled import complete
+from engines.devices import Device, detect_device
+
+SERVICE = Path(".venv")
+ENGINE = Path(".venv-engine")
+MODEL = Path("models/smollm2-135m")
+LOGS = Path(".logs")
+STAMP = "installed"
+OLDEST, NEWEST = (3, 11), (3, 14)
+DISK_GB = {"service": 1, "cpu": 8, "gpu": 20}
+MEDIA = ("torchvision", "torchaudio", "torchcodec")
+LOADS = {
+    "cpu": "import torch, vllm.platforms, vllm._C; from transformers import LlamaForCausalLM",
+    "gpu": "import torch, vllm.platforms; from transformers import LlamaForCausalLM",
+}
+"""What must work for vLLM to start; on the CPU its own library too, which needs one of the system's."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Set this machine up for Aliquot.")
+    parser.add_argument("what", nargs="+", choices=["service", "engine"])
+    parser.add_argument("--then", default="", help="what comes after, shown as the last phase")
+    asked = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+    device = detect_device() if "engine" in asked.what else None
+    todo: list[tuple[str, Callable[[], str]]] = [
+        ("checking this machine", lambda: check_machine(device)),
+        ("installing the service into .venv", install_service),
+    ]
+    if device is not None:
+        vllm = f"installing vLLM for the {device.upper()} into {ENGINE}"
+        todo += [
+            (vllm, lambda: install_engine(device)),
+            (f"preparing the bundled model in {MODEL}", prepare_model),
+        ]
+    phases = Phases(len(todo) + bool(asked.then))
+    for title, work in todo:
+        phases.do(title, work)
+    if asked.then:
+        phases.announce(asked.then)
+
+
+def check_machine(device: Device | None) -> str:
+    """Look for what no installation of ours brings. Raises Failed with everything that is missing."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        wanted = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+        raise Failed(f"This is Python {version}; Aliquot needs {wanted}. Name one: make … PYTHON=python3.12")
+    missing = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+    if device == "cpu" and not _loadable("libnuma.so.1"):
+        missing.append("libnuma1")
+    if missing:
+        raise Failed(f"Some of the system's packages are missing. Install them: {apt_get(*missing)}")
+    needed = 0 if _installed(SERVICE, "service") else DISK_GB["service"]
+    if device is not None and not _installed(ENGINE, device):
+        needed += DISK_GB[device]
+    free = shutil.disk_usage(".").free / 1e9
+    if free < needed:
+        raise Failed(
+            f"The disk has {free:.1f} GB free, and the installation needs {needed}. Make room on it."
+        )
+    fitting = {None: "", "cpu": ", no NVIDIA GPU", "gpu": ", an NVIDIA GPU"}[device]
+    return f"Python {version}, {os.cpu_count()} cores, {free:.0f} GB of disk free{fitting}"
+
+
+def install_service() -> str:
+    """Create or update .venv with Aliquot, its tools for development, and the versions that are tested."""
+    if _installed(SERVICE, "service"):
+        return "already there"
+    log = LOGS / "install-service.log"
+    _environment(SERVICE, log)
+    _pip(SERVICE, log, "--editable", ".[dev]", "--constraint", "constraints.txt")
+    _stamp(SERVICE, "service")
+    return ""
+
+
+def install_engine(device: Device) -> str:
+    """Create .venv-engine with the vLLM for `device`, and see that it loads."""
+    if _installed(ENGINE, device):
+        return "already there"
+    log = LOGS / "install-engine.log"
+    if (ENGINE / STAMP).exists():
+        # Another list of packages, or another device: on top of the old ones they would not fit together.
+        shutil.rmtree(ENGINE)
+    _environment(ENGINE, log)
+    _pip(ENGINE, log, "--requirement", f"deploy/engine-{device}.txt")
+    _pip(ENGINE, log, "--no-deps", "--requirement", f"deploy/engine-{device}-nodeps.txt")
+    python = str(ENGINE / "bin/python")
+    loads = [python, "-P", "-c", LOADS[device]]
+    try:
+        run(loads, log)
+    except Failed:
+        # Builds of these that do not match torch's keep transformers from loading; text models need none of them.
+        run([python, "-m", "pip", "uninstall", "--yes", *MEDIA], log)
+        run(loads, log)
+    _stamp(ENGINE, device)
+    return ""
+
+
+def prepare_model() -> str:
+    """Convert the bundled model, once."""
+    if complete(MODEL):
+        return "already there"
+    run([sys.executable, "-m", "engines.bundled", MODEL, ENGINE / "bin/python"], LOGS / "prepare-model.log")
+    return ""
+
+
+def apt_get(*packages: str) -> str:
+    """The command that installs Debian's `packages`."""
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install -y {' '.join(packages)}"
+
+
+def _environment(folder: Path, log: Path) -> None:
+    """A virtual environment of this Python in `folder`; one left half made, or of another Python, is made anew."""
+    version = f"import pip, sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    try:
+        usable = subprocess.run(
+            [folder / "bin/python", "-I", "-c", version], stderr=subprocess.DEVNULL, check=False
+        )
+    except OSError:
+        pass
+    else:
+        if usable.returncode == 0:
+            return
+    run([sys.executable, "-m", "venv", "--clear", folder], log)
+
+
+def _pip(folder: Path, log: Path, *arguments: str) -> None:
+    # What is imported is compiled then; compiling everything now would take a third of the time.
+    run(
+        [folder / "bin/python", "-m", "pip", "install", "--no-compile", "--progress-bar=off", *arguments], log
+    )
+
+
+def _stamp(folder: Path, kind: str) -> None:
+    (folder / STAMP).write_text(_wanted(kind))
+
+
+def _installed(folder: Path, kind: str) -> bool:
+    try:
+        return (folder / STAMP).read_text() == _wanted(kind)
+    except OSError:
+        return False
+
+
+def _wanted(kind: str) -> str:
+    """Names what `kind` is made from: another Python, pyproject or list of packages gives another name."""
+    lists = {"service": ["pyproject.toml", "constraints.txt"]}
+    files = lists.get(kind, [f"deploy/engine-{kind}.txt", f"deploy/engine-{kind}-nodeps.txt"])
+    digest = hashlib.sha256(sys.version.encode())
+    for file in files:
+        digest.update(Path(file).read_bytes())
+    return f"{kind} {digest.hexdigest()}"
+
+
+def _loadable(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"\nFailed: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. What is finished is kept; the same command goes on from there.")
