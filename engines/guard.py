@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-GRACE = 10.0
+GRACE = 5.0
 """Seconds the command has to end by itself before it is killed."""
 
 _PR_SET_PDEATHSIG = 1

@@ -47,6 +47,14 @@ def undoable(code: str, message: str, param: str | None = None) -> ApiError:
     return ApiError(422, code, message, param=param)
 
 
+def too_late(seconds: float) -> ApiError:
+    """504: time ran out with nothing in hand."""
+    message = (
+        f"No answer was finished within {seconds:g} s. Raise scaling.budget.seconds or lower max_tokens."
+    )
+    return ApiError(504, "deadline_before_first_answer", message, param="scaling.budget.seconds")
+
+
 def engine_failed(error: EngineError) -> ApiError:
     """400 where the engine refused the request itself, 503 where it could not answer."""
     if isinstance(error, EngineRefused):

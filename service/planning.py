@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from budgets.budget import Budget
 from engines.base import Engine, EngineError, Message
 from service.constraints import sampling_fields
-from service.errors import engine_failed, undoable, unreadable
+from service.errors import engine_failed, too_late, undoable, unreadable
 from service.messages import check_text, plain_messages
 from service.schemas import AnswerRequest, BudgetRequest, ChatRequest, ScalingRequest
 from service.settings import BudgetConfig
@@ -18,6 +19,9 @@ from strategies.base import Problem, Strategy
 from strategies.registry import BadParameter, build, registry
 from verifiers.answers import AnswerFormatError, Answers, make_answers
 from verifiers.base import Verifier
+
+GREEDY = 1e-5
+"""Below this temperature vLLM takes the likeliest token, and refuses to draw more than one sample."""
 
 ChosenBy = Literal["request", "effort", "default"]
 
@@ -52,7 +56,12 @@ async def plan(world: World, request: ChatRequest) -> Plan:
     verifier = world.verifier(scaling.verifier, strategy, engine, answers)
     sampling = sampling_fields(request)
     messages = plain_messages(request)
-    prompt, limit = await _prompt(engine, request, messages)
+    seconds = budget.seconds or world.limits.seconds
+    try:
+        async with asyncio.timeout(seconds):
+            prompt, limit = await _prompt(engine, request, messages)
+    except TimeoutError as late:
+        raise too_late(seconds) from late
     return Plan(
         model=request.model,
         engine=engine,
@@ -112,7 +121,7 @@ def _budget(
         _check_units(world, asked)
     samples = caps.samples or world.defaults.budget.samples
     warnings: tuple[str, ...] = ()
-    if request.temperature == 0 and samples > 1:
+    if request.temperature is not None and request.temperature < GREEDY and samples > 1:
         samples, warnings = 1, ("At temperature 0 all samples are equal, so one was drawn.",)
     if request.n > samples:
         message = (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from budgets.ledger import Ledger, Spent
-from service.errors import ApiError, engine_failed
+from service.errors import engine_failed, too_late
 from service.planning import Plan
 from strategies.base import Outcome
 from strategies.search import Event, Search
@@ -48,11 +48,11 @@ async def run(
         async with asyncio.timeout(most_seconds):
             outcome = await plan.strategy.run(search)
     except TimeoutError as late:
-        raise _too_late(most_seconds) from late
+        raise too_late(most_seconds) from late
     if not outcome.candidates:
         if search.failure:
             raise engine_failed(search.failure)
-        raise _too_late(plan.budget.seconds or most_seconds)
+        raise too_late(plan.budget.seconds or most_seconds)
     return Run(
         plan=plan,
         outcome=outcome,
@@ -62,10 +62,3 @@ async def run(
         warnings=(*plan.warnings, *search.warnings),
         engine_seconds=search.engine_seconds,
     )
-
-
-def _too_late(seconds: float) -> ApiError:
-    message = (
-        f"No answer was finished within {seconds:g} s. Raise scaling.budget.seconds or lower max_tokens."
-    )
-    return ApiError(504, "deadline_before_first_answer", message, param="scaling.budget.seconds")

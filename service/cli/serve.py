@@ -6,8 +6,10 @@ import asyncio
 import json
 import signal
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvicorn
@@ -20,6 +22,9 @@ from service.cli.client import console, errors, plain
 from service.logs import set_up
 from service.settings import BUNDLED_PATH, Settings, SettingsError, WorldConfig, load_settings, load_world
 from service.world import World
+
+GRACE_SECONDS: Final = 10
+"""What requests have to finish, once the service is told to stop."""
 
 
 def serve(
@@ -41,12 +46,12 @@ def serve(
         world_config = load_world(settings.config)
         _check_bundled(world_config)
         set_up(settings)
-        uvloop.run(_serve(settings, world_config))
+        with suppress(asyncio.CancelledError, KeyboardInterrupt):
+            uvloop.run(_serve(settings, world_config))
     except (SettingsError, LaunchFailed, OSError) as error:
         errors.print(Text("Aliquot did not start. ", "bold red") + plain(str(error)), soft_wrap=True)
         raise typer.Exit(1) from error
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("Stopped.")
+    console.print("Stopped.")
 
 
 def _check_bundled(config: WorldConfig) -> None:
@@ -57,28 +62,44 @@ def _check_bundled(config: WorldConfig) -> None:
 
 async def _serve(settings: Settings, config: WorldConfig) -> None:
     listener = _listen(settings)
-    main = asyncio.current_task()
-    assert main is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     reporter = _Reporter()
+    ending = _Ending()
     try:
         async with World(settings, config, progress=reporter) as world:
             await world.workers.warm()
             reporter.close()
-            server = _Server(
+            ending.server = _Server(
                 uvicorn.Config(
                     create_app(world),
                     log_config=None,
                     access_log=False,
-                    timeout_graceful_shutdown=10,
+                    timeout_graceful_shutdown=GRACE_SECONDS,
                     server_header=False,
                 ),
                 config.models[0].name,
             )
-            await server.serve(sockets=[listener])
+            await ending.server.serve(sockets=[listener])
     finally:
         reporter.close()
         listener.close()
+
+
+class _Ending:
+    """Ctrl-C and SIGTERM: a start is broken off; a running service finishes its requests, then stops its engines."""
+
+    def __init__(self) -> None:
+        self.server: uvicorn.Server | None = None
+        self._main = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.server and self.server.started:
+            if not self.server.should_exit:
+                console.print(f"Stopping; requests under way have {GRACE_SECONDS} s to finish.")
+            self.server.handle_exit(number, None)
+        elif self._main:
+            self._main.cancel()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -105,6 +126,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._model = model
 
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leaves signals to `_Ending`: uvicorn raises them once more at its end, before the engines have stopped."""
+        yield
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
@@ -128,7 +154,7 @@ def _welcome(url: str, model: str) -> None:
         },
     }
     curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
-    ready = Text("\nAliquot is ready", "bold green").append(f" at {url} (API: {url}/docs). Try:\n", "default")
+    ready = Text.assemble(("\nAliquot is ready", "bold green"), f" at {url} (API: {url}/docs). Try:\n")
     console.print(ready, soft_wrap=True)
     console.print(plain(curl), soft_wrap=True)
     console.print("\nCtrl-C stops it.")
@@ -144,7 +170,8 @@ class _Reporter:
     def __call__(self, progress: Progress) -> None:
         line = f"{progress.phase} ({progress.seconds:.0f} s)"
         if self._status:
-            said = Text(line, no_wrap=True, overflow="ellipsis").append(f" {plain(progress.detail)}", "dim")
+            said = plain(line).append(f"  {plain(progress.detail)}", "dim")
+            said.truncate(console.width - 4, overflow="ellipsis")
             self._status.start()
             self._status.update(said)
         if progress.phase != self._phase:
@@ -152,5 +179,7 @@ class _Reporter:
         self._phase = progress.phase
 
     def close(self) -> None:
+        """End the live line; what is told later, of an engine's restart, gets a line for each phase."""
         if self._status:
             self._status.stop()
+            self._status = None

@@ -21,10 +21,10 @@ MESSAGES = [{"role": "user", "content": "What is 7 + 8?"}]
 
 
 @asynccontextmanager
-async def listening(config: dict[str, Any]) -> AsyncGenerator[str]:
+async def listening(config: dict[str, Any], settings: Settings | None = None) -> AsyncGenerator[str]:
     """The address of a service with this configuration."""
     listener = socket.create_server(("127.0.0.1", 0))
-    async with World(Settings(), WorldConfig.model_validate(config)) as world:
+    async with World(settings or Settings(), WorldConfig.model_validate(config)) as world:
         options = uvicorn.Config(
             create_app(world), log_config=None, lifespan="off", timeout_graceful_shutdown=1
         )

@@ -125,3 +125,12 @@ async def test_requests_of_many_clients_do_not_mix(served):
         ]
 
     assert await asyncio.gather(*map(ask, range(40))) == [f"say {i}" for i in range(40)]
+
+
+async def test_an_engine_that_never_tokenizes_is_504_too(served):
+    async def hangs(*_, **__):
+        await asyncio.sleep(30)
+
+    served.stand_in.engine.tokenize = hangs
+    response = await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
+    assert response.status_code == 504

@@ -93,9 +93,44 @@ async def test_it_prints_a_curl_answers_it_and_leaves_nothing_behind(tmp_path, n
             process.send_signal(number)
             out, err = await process.communicate()
     assert process.returncode == 0, err
-    assert out.decode().strip() == "Stopped."
+    assert out.decode().split("\n")[-2] == "Stopped."
     assert b"Traceback" not in err
     await until(lambda: not workers_of(process.pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_start_can_be_broken_off(tmp_path, number):
+    config = tmp_path / "world.yaml"
+    config.write_text("models: [{name: m, urls: ['http://127.0.0.1:9']}]")
+    async with started("serve", "--config", str(config), "--port", "0", cwd=tmp_path) as process:
+        async with asyncio.timeout(30):
+            while not workers_of(process.pid):
+                await asyncio.sleep(0.01)
+        process.send_signal(number)
+        out, err = await process.communicate()
+    assert (process.returncode, out.decode().split("\n")[-2]) == (0, "Stopped."), err
+    assert b"Traceback" not in err
+    await until(lambda: not workers_of(process.pid))
+
+
+async def test_a_request_under_way_is_answered_before_the_service_stops(tmp_path):
+    stand_in = StandInVllm(ScriptedEngine(["x" * 100], step_seconds=0.01))
+    config = tmp_path / "world.yaml"
+    async with serving(stand_in.app()) as engine:
+        config.write_text(
+            f"models: [{{name: {MODEL}, urls: ['{engine}']}}]\ndefaults: {{budget: {{samples: 1}}}}"
+        )
+        async with started("serve", "--config", str(config), "--port", "0", cwd=tmp_path) as process:
+            said = await said_until(process, "Ctrl-C stops it.")
+            url = next(re.findall(r"http://127\.0\.0\.1:\d+", line)[0] for line in said if "http" in line)
+            body = {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}
+            async with httpx.AsyncClient(timeout=20) as client:
+                asking = asyncio.create_task(client.post(f"{url}/v1/chat/completions", json=body))
+                await until(lambda: stand_in.running == 1)
+                process.send_signal(signal.SIGTERM)
+                assert (await asking).status_code == 200
+            await process.communicate()
+    assert process.returncode == 0
 
 
 async def said_until(process: asyncio.subprocess.Process, last: str) -> list[str]:

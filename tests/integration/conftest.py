@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from tests.integration.servers import BUNDLED, running, tiny_model
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that stands here is integration, and comes after everything else."""
+    mine = [item for item in items if HERE in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.integration)
+        item.add_marker(pytest.mark.timeout(600))
+    items[:] = [item for item in items if item not in mine] + mine
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory):
+    return tmp_path_factory.mktemp("vllm-logs")
+
+
+@pytest.fixture(scope="session")
+def tiny_vllm(logs):
+    """A two-layer random model: quick, and its samples hardly ever end by themselves."""
+    with running(tiny_model("generator"), logs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def reward_vllm(logs):
+    """A small random reward model on vLLM's pooling server."""
+    with running(tiny_model("reward"), logs, runner="pooling") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bundled_vllm(logs):
+    """The bundled model, which answers."""
+    with running(BUNDLED, logs) as server:
+        yield server
