@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +13,8 @@ from pydantic.json_schema import models_json_schema
 from service import reply_schemas as reply
 from service.replies import encode
 from service.schemas import ChatRequest, ScalingRequest
+from service.settings import WorldConfig
+from strategies.registry import registry
 
 Json = dict[str, Any]
 DESCRIPTION = "A prompt and a compute budget in, the best answer that the budget buys out."
@@ -28,8 +29,8 @@ RUN_ERRORS = {
 }
 
 
-def describe(models: Sequence[str]) -> Json:
-    """The OpenAPI 3.1 description of the service with these models."""
+def describe(config: WorldConfig) -> Json:
+    """The OpenAPI 3.1 description of a service with this configuration."""
     chat = "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
     scale = "The whole outcome: every candidate and the trace; one JSON event for each step with `stream`."
     not_ready = {"503": _answer("An engine does not answer yet.", reply.Readiness)}
@@ -53,7 +54,7 @@ def describe(models: Sequence[str]) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Aliquot", "version": version("aliquot"), "description": DESCRIPTION},
         "paths": paths,
-        "components": {"schemas": _schemas(models)},
+        "components": {"schemas": _schemas(config)},
     }
 
 
@@ -75,13 +76,30 @@ def page(description: Json) -> bytes:
     return f"{head}<h1>Aliquot API</h1><p>{DESCRIPTION} {link}</p>{routes}<h2>Schemas</h2>{schemas}".encode()
 
 
-def _schemas(models: Sequence[str]) -> Json:
+def example(model: str) -> Json:
+    """A request that any service answers."""
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": "How many legs does a spider have? Answer with a number."}],
+        "temperature": 0.7,
+        "max_tokens": 40,
+        "scaling": {"strategy": "majority", "budget": {"samples": 12}, "answer": {"format": "number"}},
+    }
+
+
+def _schemas(config: WorldConfig) -> Json:
     replies = [m for m in vars(reply).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     described = [(m, "serialization") for m in replies if m is not BaseModel]
     read = [(m, "validation") for m in (ChatRequest, ScalingRequest)]
     _, definitions = models_json_schema([*described, *read], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     schemas: Json = definitions["$defs"]
-    schemas["ChatRequest"]["properties"]["model"]["enum"] = list(models)
+    chat, budget = (schemas[name]["properties"] for name in ("ChatRequest", "BudgetRequest"))
+    chat["model"]["enum"] = [model.name for model in config.models]
+    chat["reasoning_effort"]["anyOf"][0]["enum"] = list(config.defaults.effort)
+    schemas["ScalingRequest"]["properties"]["strategy"]["anyOf"][0]["enum"] = list(registry())
+    for unit in ("samples", "tokens", "seconds"):
+        budget[unit]["anyOf"][0]["maximum"] = getattr(config.limits, unit)
+    schemas["ChatRequest"]["examples"] = [example(config.models[0].name)]
     return schemas
 
 

@@ -20,6 +20,7 @@ from engines.launch import LaunchFailed, Progress
 from service.app import create_app
 from service.cli.client import console, errors, plain
 from service.logs import set_up
+from service.openapi import example
 from service.settings import BUNDLED_PATH, Settings, SettingsError, WorldConfig, load_settings, load_world
 from service.world import World
 
@@ -75,6 +76,8 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
                     access_log=False,
                     timeout_graceful_shutdown=GRACE_SECONDS,
                     server_header=False,
+                    proxy_headers=False,
+                    lifespan="off",
                 ),
                 config.models[0].name,
             )
@@ -144,16 +147,8 @@ def _reachable(host: str, port: int) -> str:
 
 
 def _welcome(url: str, model: str) -> None:
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": "What is 7 + 8? Answer with a number."}],
-        "scaling": {
-            "strategy": "majority",
-            "budget": {"samples": 8, "tokens": 512},
-            "answer": {"format": "number"},
-        },
-    }
-    curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    body = json.dumps(example(model))
+    curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
     ready = Text.assemble(("\nAliquot is ready", "bold green"), f" at {url} (API: {url}/docs). Try:\n")
     console.print(ready, soft_wrap=True)
     console.print(plain(curl), soft_wrap=True)

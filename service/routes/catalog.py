@@ -56,7 +56,7 @@ async def docs(request: Request) -> Response:
 
 def _description(request: Request) -> dict[str, Any]:
     world: World = request.app.state.world
-    return describe_api([model.name for model in world.config.models])
+    return describe_api(world.config)
 
 
 def _list(items: Iterable[Any]) -> Response:
