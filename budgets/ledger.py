@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from budgets.budget import Budget, BudgetExhausted, Unit
 
@@ -18,7 +18,7 @@ class Spent:
 
     `tokens` are all generated tokens, a verifier's included; `prompt_tokens` the generator's prompts as the engine
     counts them, `cached_tokens` those of them found in its prefix cache; `verifier_tokens` what verifiers that are
-    models read.
+    models read; `engine_seconds` the time that calls to the generator took.
     """
 
     samples: int = 0
@@ -26,6 +26,7 @@ class Spent:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     verifier_tokens: int = 0
+    engine_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,16 +51,23 @@ class Ledger:
     """Keeps one request within its `Budget`.
 
     Every call is reserved in full before it is made, so that spent + reserved never exceeds a cap whatever calls
-    overlap, fail or are cancelled. `aside` tokens are kept free for verdicts still to come. `clock` gives seconds,
-    monotonic; the deadline counts from construction.
+    overlap, fail or are cancelled. `aside` tokens are kept free for verdicts still to come. The deadline counts from
+    construction, by `clock` (seconds, monotonic): the budget's, or `most_seconds` where that is sooner.
     """
 
-    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_seconds: float | None = None,
+    ) -> None:
         self.budget = budget
         self.spent = Spent()
         self.aside = 0
         self._clock = clock
         self._began = clock()
+        self._deadline = min((s for s in (budget.seconds, most_seconds) if s is not None), default=None)
         self._open: set[Reservation] = set()
 
     @property
@@ -79,7 +87,7 @@ class Ledger:
 
     @property
     def seconds_left(self) -> float | None:
-        return None if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
+        return None if self._deadline is None else max(0.0, self._deadline - self.seconds)
 
     def can_reserve(self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0) -> bool:
         """Whether `reserve` with the same arguments would grant at least one sequence."""
@@ -108,6 +116,7 @@ class Ledger:
         prompt_tokens: int = 0,
         cached_tokens: int = 0,
         verifier_tokens: int = 0,
+        engine_seconds: float = 0.0,
     ) -> None:
         """Charge what a call spent and free the rest of its reservation.
 
@@ -121,6 +130,7 @@ class Ledger:
         self.spent.prompt_tokens += prompt_tokens
         self.spent.cached_tokens += cached_tokens
         self.spent.verifier_tokens += verifier_tokens
+        self.spent.engine_seconds += engine_seconds
 
     def release(self, reservation: Reservation) -> None:
         """Free a reservation whose call spent nothing. Raises ValueError if it is not open."""

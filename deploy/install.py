@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.progress import Failed, Phases, run
+from deploy.progress import Failed, Phase, Phases
 from engines.bundled import complete
 from engines.devices import Device, detect_device
 
@@ -46,14 +46,14 @@ def main() -> None:
         signal.signal(number, _interrupt)
 
     device = detect_device() if "engine" in asked.what else None
-    todo: list[tuple[str, Callable[[], str]]] = [
-        ("checking this machine", lambda: check_machine(device)),
+    todo: list[tuple[str, Callable[[Phase], str]]] = [
+        ("checking this machine", lambda _: check_machine(device)),
         ("installing the service into .venv", install_service),
     ]
     if device is not None:
         vllm = f"installing vLLM for the {device.upper()} into {ENGINE}"
         todo += [
-            (vllm, lambda: install_engine(device)),
+            (vllm, lambda phase: install_engine(phase, device)),
             (f"preparing the bundled model in {MODEL}", prepare_model),
         ]
     phases = Phases(len(todo) + bool(asked.then))
@@ -86,18 +86,18 @@ def check_machine(device: Device | None) -> str:
     return f"Python {version}, {os.cpu_count()} cores, {free:.0f} GB of disk free{fitting}"
 
 
-def install_service() -> str:
+def install_service(phase: Phase) -> str:
     """Create or update .venv with Aliquot, its tools for development, and the versions that are tested."""
     if _installed(SERVICE, "service"):
         return "already there"
     log = LOGS / "install-service.log"
-    _environment(SERVICE, log)
-    _pip(SERVICE, log, "--editable", ".[dev]", "--constraint", "constraints.txt")
+    _environment(phase, SERVICE, log)
+    _pip(phase, SERVICE, log, "--editable", ".[dev]", "--constraint", "constraints.txt")
     _stamp(SERVICE, "service")
     return ""
 
 
-def install_engine(device: Device) -> str:
+def install_engine(phase: Phase, device: Device) -> str:
     """Create .venv-engine with the vLLM for `device`, and see that it loads."""
     if _installed(ENGINE, device):
         return "already there"
@@ -105,26 +105,28 @@ def install_engine(device: Device) -> str:
     if (ENGINE / STAMP).exists():
         # Another list of packages, or another device: on top of the old ones they would not fit together.
         shutil.rmtree(ENGINE)
-    _environment(ENGINE, log)
-    _pip(ENGINE, log, "--requirement", f"deploy/engine-{device}.txt")
-    _pip(ENGINE, log, "--no-deps", "--requirement", f"deploy/engine-{device}-nodeps.txt")
+    _environment(phase, ENGINE, log)
+    _pip(phase, ENGINE, log, "--requirement", f"deploy/engine-{device}.txt")
+    _pip(phase, ENGINE, log, "--no-deps", "--requirement", f"deploy/engine-{device}-nodeps.txt")
     python = str(ENGINE / "bin/python")
     loads = [python, "-P", "-c", LOADS[device]]
     try:
-        run(loads, log)
+        phase.run(loads, log)
     except Failed:
         # Builds of these that do not match torch's keep transformers from loading; text models need none of them.
-        run([python, "-m", "pip", "uninstall", "--yes", *MEDIA], log)
-        run(loads, log)
+        phase.run([python, "-m", "pip", "uninstall", "--yes", *MEDIA], log)
+        phase.run(loads, log)
     _stamp(ENGINE, device)
     return ""
 
 
-def prepare_model() -> str:
+def prepare_model(phase: Phase) -> str:
     """Convert the bundled model, once."""
     if complete(MODEL):
         return "already there"
-    run([sys.executable, "-m", "engines.bundled", MODEL, ENGINE / "bin/python"], LOGS / "prepare-model.log")
+    phase.run(
+        [sys.executable, "-m", "engines.bundled", MODEL, ENGINE / "bin/python"], LOGS / "prepare-model.log"
+    )
     return ""
 
 
@@ -133,7 +135,7 @@ def apt_get(*packages: str) -> str:
     return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install -y {' '.join(packages)}"
 
 
-def _environment(folder: Path, log: Path) -> None:
+def _environment(phase: Phase, folder: Path, log: Path) -> None:
     """A virtual environment of this Python in `folder`; one left half made, or of another Python, is made anew."""
     version = f"import pip, sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     try:
@@ -145,10 +147,10 @@ def _environment(folder: Path, log: Path) -> None:
     else:
         if usable.returncode == 0:
             return
-    run([sys.executable, "-m", "venv", "--clear", folder], log)
+    phase.run([sys.executable, "-m", "venv", "--clear", folder], log)
 
 
-def _pip(folder: Path, log: Path, *arguments: str) -> None:
+def _pip(phase: Phase, folder: Path, log: Path, *arguments: str) -> None:
     # What is imported is compiled then; compiling everything now would take a third of the time.
     run(
         [folder / "bin/python", "-m", "pip", "install", "--no-compile", "--progress-bar=off", *arguments], log

@@ -16,6 +16,7 @@ from engines import guard
 TICK = 0.2
 PLAIN_TICK = 15.0
 TAIL_LINES = 12
+INDENT = " " * 6
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 MENDS = (
@@ -44,6 +45,68 @@ class Failed(Exception):
     """A phase failed. The message says what, and the mend."""
 
 
+class Phase:
+    """One step of setting up: runs commands, and shows what they are at."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._used = shutil.disk_usage(".").used
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._began
+
+    def run(self, command: Sequence[str | os.PathLike[str]], log: Path) -> None:
+        """Run `command` with its output going to the end of `log`. Raises Failed.
+
+        However this ends, by Ctrl-C or a crash too, no process of the command is left.
+        """
+        log.parent.mkdir(exist_ok=True)
+        ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+        environment = {name: value for name, value in os.environ.items() if name not in ours}
+        environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
+        guarded = [sys.executable, "-I", guard.__file__, str(os.getpid()), *map(str, command)]
+        with log.open("ab") as output:
+            start = output.tell()
+            process = subprocess.Popen(
+                guarded,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+            try:
+                self._watch(process, log)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        if process.returncode != 0:
+            raise _failure(command, process.returncode, log, start)
+
+    def _watch(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        live = sys.stdout.isatty()
+        told = time.monotonic()
+        while process.poll() is None:
+            time.sleep(TICK)
+            now = time.monotonic()
+            if not live and now - told < PLAIN_TICK:
+                continue
+            told = now
+            written = max(0, shutil.disk_usage(".").used - self._used) / 1e6
+            line = f"{self.seconds:.0f} s, {written:.0f} MB written · {_last_line(log)}"
+            if live:
+                spin = SPINNER[int(now / TICK) % len(SPINNER)]
+                width = shutil.get_terminal_size().columns - len(INDENT) - 3
+                print(f"\r\033[K{INDENT}{spin} {line[:width]}", end="", flush=True)
+            else:
+                print(f"{INDENT}{line[:110]}", flush=True)
+        if live:
+            print("\r\033[K", end="", flush=True)
+
+
 class Phases:
     """Numbers phases, `[2/5] …`, and says of each how long it took."""
 
@@ -56,72 +119,20 @@ class Phases:
         self._number += 1
         print(f"[{self._number}/{self._total}] {title}", flush=True)
 
-    def do(self, title: str, work: Callable[[], str]) -> None:
+    def do(self, title: str, work: Callable[[Phase], str]) -> None:
         """Do one phase; what `work` returns is its outcome in words."""
         self.announce(title)
-        began = time.monotonic()
-        outcome = work()
-        seconds = time.monotonic() - began
-        print(f"      {outcome or 'done'}{f' ({seconds:.0f} s)' if seconds >= 1 else ''}", flush=True)
-
-
-def run(command: Sequence[str | os.PathLike[str]], log: Path) -> None:
-    """Run `command` with its output going to `log`, and show what it is at. Raises Failed.
-
-    However this ends, by Ctrl-C or a crash too, no process of the command is left.
-    """
-    log.parent.mkdir(exist_ok=True)
-    ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
-    guarded = [sys.executable, "-I", guard.__file__, str(os.getpid()), *map(str, command)]
-    with log.open("ab") as output:
-        start = output.tell()
-        process = subprocess.Popen(
-            guarded,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            _watch(process, log)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    if process.returncode != 0:
-        raise _failure(command, process.returncode, log, start)
-
-
-def _watch(process: subprocess.Popen[bytes], log: Path) -> None:
-    live = sys.stdout.isatty()
-    began = told = time.monotonic()
-    used = shutil.disk_usage(".").used
-    while process.poll() is None:
-        time.sleep(TICK)
-        now = time.monotonic()
-        if not live and now - told < PLAIN_TICK:
-            continue
-        told = now
-        written = max(0, shutil.disk_usage(".").used - used) / 1e6
-        line = f"{now - began:.0f} s, {written:.0f} MB written · {_last_line(log)}"
-        if live:
-            spin = SPINNER[int(now / TICK) % len(SPINNER)]
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K      {spin} {line}"[: width + 4], end="", flush=True)
-        else:
-            print(f"      {line[:110]}", flush=True)
-    if live:
-        print("\r\033[K", end="", flush=True)
+        phase = Phase()
+        outcome = work(phase) or "done"
+        print(INDENT + outcome + (f" ({phase.seconds:.0f} s)" if phase.seconds >= 1 else ""), flush=True)
 
 
 def _last_line(log: Path) -> str:
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - 1000))
-        lines = re.split(r"[\r\n]+", file.read().decode(errors="replace").strip())
-    return lines[-1].strip()
+        file.seek(max(0, file.seek(0, 2) - 4000))
+        lines = re.split(r"[\r\n]+", file.read().decode(errors="replace"))
+    said = (line.strip() for line in reversed(lines) if not line.startswith(("WARNING", "DEPRECATION")))
+    return next(filter(None, said), "")
 
 
 def _failure(command: Sequence[str | os.PathLike[str]], status: int, log: Path, start: int) -> Failed:

@@ -50,7 +50,7 @@ def undoable(code: str, message: str, param: str | None = None) -> ApiError:
 def too_late(seconds: float) -> ApiError:
     """504: time ran out with nothing in hand."""
     message = (
-        f"No answer was finished within {seconds:g} s. Raise scaling.budget.seconds or lower max_tokens."
+        f"No answer was finished within {seconds:.3g} s. Raise scaling.budget.seconds or lower max_tokens."
     )
     return ApiError(504, "deadline_before_first_answer", message, param="scaling.budget.seconds")
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
-from service.running import Run
+from budgets.ledger import Ledger
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
-SPENT: tuple[tuple[str, str, Callable[[Run], float]], ...] = (
-    ("aliquot_samples", "Samples begun.", lambda run: run.spent.samples),
-    ("aliquot_generated_tokens", "Tokens generated, by verifiers too.", lambda run: run.spent.tokens),
-    ("aliquot_prompt_tokens", "Prompt tokens the generator read.", lambda run: run.spent.prompt_tokens),
+SPENT: tuple[tuple[str, str, Callable[[Ledger], float]], ...] = (
+    ("aliquot_samples", "Samples begun.", lambda ledger: ledger.spent.samples),
+    ("aliquot_generated_tokens", "Tokens generated, by verifiers too.", lambda ledger: ledger.spent.tokens),
+    ("aliquot_prompt_tokens", "Prompt tokens the generator read.", lambda ledger: ledger.spent.prompt_tokens),
     (
         "aliquot_prefix_cache_hit_tokens",
         "Prompt tokens found in the prefix cache.",
-        lambda run: run.spent.cached_tokens,
+        lambda ledger: ledger.spent.cached_tokens,
     ),
-    ("aliquot_verifier_tokens", "Tokens verifiers read.", lambda run: run.spent.verifier_tokens),
-    ("aliquot_engine_seconds", "Seconds runs waited for the engine.", lambda run: run.engine_seconds),
+    ("aliquot_verifier_tokens", "Tokens verifiers read.", lambda ledger: ledger.spent.verifier_tokens),
+    (
+        "aliquot_engine_seconds",
+        "Seconds runs waited for the engine.",
+        lambda ledger: ledger.spent.engine_seconds,
+    ),
     (
         "aliquot_outside_engine_seconds",
         "Seconds runs spent elsewhere.",
-        lambda run: max(0.0, run.seconds - run.engine_seconds),
+        lambda ledger: max(0.0, ledger.seconds - ledger.spent.engine_seconds),
     ),
 )
 """What each run adds, by model and strategy."""
@@ -53,13 +63,14 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def ran(self, run: Run) -> None:
-        labels = (run.plan.model, run.plan.strategy.name)
+    def ran(self, model: str, strategy: str, stopped_because: str, ledger: Ledger) -> None:
+        """Count a run that ended, in whatever way, by the account of its ledger."""
+        labels = (model, strategy)
         if labels not in self._labelled:
             self._labelled[labels] = [counter.labels(*labels) for counter in self._spent]
         for counter, (_, _, amount) in zip(self._labelled[labels], SPENT, strict=True):
-            counter.inc(amount(run))
-        self._runs.labels(*labels, run.outcome.stopped_because).inc()
+            counter.inc(amount(ledger))
+        self._runs.labels(*labels, stopped_because).inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from strategies.search import Event, Search
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run: its outcome, what it spent, its trace and warnings; `seconds` of wall clock."""
+    """A finished run: its outcome, its account, its trace and warnings; `seconds` of wall clock."""
 
     plan: Plan
     outcome: Outcome
@@ -23,17 +22,15 @@ class Run:
     seconds: float
     trace: tuple[Event, ...]
     warnings: tuple[str, ...]
-    engine_seconds: float
 
 
 async def run(
-    plan: Plan, *, most_seconds: float, listen: Callable[[Event], None] | None = None, live: bool = False
+    plan: Plan, ledger: Ledger, *, listen: Callable[[Event], None] | None = None, live: bool = False
 ) -> Run:
-    """Run a plan within its budget, and within the service's `most_seconds`.
+    """Run a plan within the ledger of its budget.
 
     Raises ApiError: 503 where the engine failed with nothing in hand, 504 where time ran out before a first answer.
     """
-    ledger = Ledger(plan.budget)
     search = Search(
         plan.engine,
         plan.problem,
@@ -44,15 +41,9 @@ async def run(
         listen=listen,
         live=live,
     )
-    try:
-        async with asyncio.timeout(most_seconds):
-            outcome = await plan.strategy.run(search)
-    except TimeoutError as late:
-        raise too_late(most_seconds) from late
+    outcome = await plan.strategy.run(search)
     if not outcome.candidates:
-        if search.failure:
-            raise engine_failed(search.failure)
-        raise too_late(plan.budget.seconds or most_seconds)
+        raise engine_failed(search.failure) if search.failure else too_late(ledger.seconds)
     return Run(
         plan=plan,
         outcome=outcome,
@@ -60,5 +51,4 @@ async def run(
         seconds=ledger.seconds,
         trace=tuple(search.trace),
         warnings=(*plan.warnings, *search.warnings),
-        engine_seconds=search.engine_seconds,
     )

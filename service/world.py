@@ -23,7 +23,6 @@ from service.settings import (
     OutcomeRewardConfig,
     Settings,
     SettingsError,
-    VerifierConfig,
     WorldConfig,
 )
 from strategies.base import Strategy
@@ -123,6 +122,10 @@ class World:
         return [*BUILT_IN, *(verifier.name for verifier in self.config.verifiers)]
 
     def _named(self, asked: VerifierRequest, engine: Engine, answers: Answers) -> Verifier:
+        if asked.name not in self.verifier_names:
+            known = ", ".join(self.verifier_names)
+            message = f"There is no verifier {asked.name!r}. There are {known}."
+            raise undoable("unknown_verifier", message, "scaling.verifier")
         takes = {"exact": {"reference"}, "judge": {"model"}}.get(asked.name, set())
         for option in ("reference", "model"):
             if getattr(asked, option) is not None and option not in takes:
@@ -142,15 +145,10 @@ class World:
         return self._configured(asked.name)
 
     def _configured(self, name: str) -> Verifier:
-        found: VerifierConfig | None = next((v for v in self.config.verifiers if v.name == name), None)
-        if isinstance(found, OutcomeRewardConfig):
-            return OutcomeReward(name, self._rewards[name], found.model, found.route, found.positive_label)
+        found = next(verifier for verifier in self.config.verifiers if verifier.name == name)
         if isinstance(found, JudgeConfig):
             return Judge(self.engine(found.model), name)
-        known = ", ".join(self.verifier_names)
-        raise undoable(
-            "unknown_verifier", f"There is no verifier {name!r}. There are {known}.", "scaling.verifier"
-        )
+        return OutcomeReward(name, self._rewards[name], found.model, found.route, found.positive_label)
 
     def _check(self) -> None:
         """Names in the configuration that name nothing. Raises SettingsError."""
@@ -160,6 +158,12 @@ class World:
             )
         if self.defaults.verifier is not None and self.defaults.verifier not in self.verifier_names:
             raise SettingsError(f"defaults.verifier: {self.defaults.verifier} is no verifier; configure it")
+        for where, budget in {"budget": self.defaults.budget, **self.defaults.effort}.items():
+            for unit in ("samples", "tokens", "seconds"):
+                if (getattr(budget, unit) or 0) > getattr(self.limits, unit):
+                    raise SettingsError(
+                        f"defaults.{where}: {unit} are above limits.{unit}; lower them or raise it"
+                    )
         models = {model.name for model in self.config.models}
         for verifier in self.config.verifiers:
             if verifier.name in BUILT_IN:

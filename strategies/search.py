@@ -53,7 +53,6 @@ class Search:
         self.trace: list[Event] = []
         self.warnings: list[str] = []
         self.failure: EngineError | None = None
-        self.engine_seconds = 0.0
         self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
@@ -155,9 +154,14 @@ class Search:
             if not recorded:
                 self.journal.add(draw)
         finally:
-            self.engine_seconds += self._ledger.seconds - began
             read, cached = draw.usage.prompt_tokens, draw.usage.cached_tokens
-            self._ledger.settle(reservation, draw.tokens, prompt_tokens=read, cached_tokens=cached or 0)
+            self._ledger.settle(
+                reservation,
+                draw.tokens,
+                prompt_tokens=read,
+                cached_tokens=cached or 0,
+                engine_seconds=self._ledger.seconds - began,
+            )
             self._ledger.aside += aside * len(draw.drawn)
             self.report(
                 "sample",
@@ -230,7 +234,10 @@ class Search:
 
     async def _plain(self, call: Call, draw: Draw) -> None:
         try:
-            generation = await self._engine.sample(call)
+            async with asyncio.timeout(self._ledger.seconds_left):
+                generation = await self._engine.sample(call)
+        except TimeoutError as late:
+            raise BudgetExhausted("seconds") from late
         except (EngineRefused, EngineUnavailable) as failure:
             if not getattr(failure, "began", False):
                 draw.tokens = 0

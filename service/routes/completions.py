@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from budgets.ledger import Ledger
 from service.errors import unreadable
 from service.metrics import Metrics
 from service.planning import Plan, plan
@@ -55,17 +56,22 @@ class _Runner:
         self._facts: dict[str, object] = request.state.facts
 
     async def __call__(self, listen: Callable[[Event], None] | None = None, live: bool = False) -> Run:
-        done = await run(self.plan, most_seconds=self._world.limits.seconds, listen=listen, live=live)
-        self._metrics.ran(done)
-        self._facts |= {
-            "model": self.plan.model,
-            "strategy": self.plan.strategy.name,
-            "samples": done.spent.samples,
-            "tokens": done.spent.tokens,
-            "engine_ms": round(done.engine_seconds * 1e3, 2),
-            "stopped_because": done.outcome.stopped_because,
-        }
-        return done
+        ledger = Ledger(self.plan.budget, most_seconds=self._world.limits.seconds)
+        ended = "failed"
+        try:
+            done = await run(self.plan, ledger, listen=listen, live=live)
+            ended = done.outcome.stopped_because
+            return done
+        finally:
+            self._metrics.ran(self.plan.model, self.plan.strategy.name, ended, ledger)
+            self._facts |= {
+                "model": self.plan.model,
+                "strategy": self.plan.strategy.name,
+                "samples": ledger.spent.samples,
+                "tokens": ledger.spent.tokens,
+                "engine_ms": round(ledger.spent.engine_seconds * 1e3, 2),
+                "stopped_because": ended,
+            }
 
 
 async def _asked(request: Request) -> ChatRequest:

@@ -134,3 +134,21 @@ async def test_an_engine_that_never_tokenizes_is_504_too(served):
     served.stand_in.engine.tokenize = hangs
     response = await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
     assert response.status_code == 504
+
+
+async def test_a_run_that_reaches_the_services_limit_keeps_what_was_in_hand():
+    async with live(limits={"seconds": 0.5}) as served:
+        served.script(["no", "x" * 30_000, "x" * 30_000], step_seconds=0.01)
+        verifier = {"name": "exact", "reference": "yes"}
+        scaling = {"strategy": "repeated_sampling", "budget": {"samples": 8}, "verifier": verifier}
+        reply = (await served.chat(scaling=scaling)).json()
+    assert reply["scaling"]["stopped_because"] == "budget_seconds"
+    assert reply["choices"][0]["message"]["content"] == "no"
+
+
+async def test_what_a_failed_run_spent_is_counted(served):
+    served.script(["x" * 30_000] * 2, step_seconds=0.01)
+    await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
+    text = (await served.client.get("/metrics")).text
+    assert 'aliquot_runs_total{model="stand-in",stopped_because="failed",strategy="majority"} 1.0' in text
+    assert 'aliquot_samples_total{model="stand-in",strategy="majority"} 2.0' in text

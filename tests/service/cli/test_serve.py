@@ -80,7 +80,7 @@ async def test_a_port_that_is_none_is_refused(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_prints_a_curl_answers_it_and_leaves_nothing_behind(tmp_path, number):
-    stand_in = StandInVllm(ScriptedEngine(["15"] * 8))
+    stand_in = StandInVllm(ScriptedEngine(["8"] * 12))
     config = tmp_path / "world.yaml"
     async with serving(stand_in.app()) as engine:
         config.write_text(f"models: [{{name: {MODEL}, urls: ['{engine}']}}]")
@@ -88,7 +88,7 @@ async def test_it_prints_a_curl_answers_it_and_leaves_nothing_behind(tmp_path, n
             said = await said_until(process, "Ctrl-C stops it.")
             assert workers_of(process.pid)
             reply = await run_curl(next(line for line in said if line.startswith("curl")))
-            assert reply["choices"][0]["message"]["content"] == "15"
+            assert reply["choices"][0]["message"]["content"] == "8"
             assert reply["scaling"]["answers"][0]["votes"] == 8
             process.send_signal(number)
             out, err = await process.communicate()
