@@ -152,9 +152,8 @@ def _environment(phase: Phase, folder: Path, log: Path) -> None:
 
 def _pip(phase: Phase, folder: Path, log: Path, *arguments: str) -> None:
     # What is imported is compiled then; compiling everything now would take a third of the time.
-    run(
-        [folder / "bin/python", "-m", "pip", "install", "--no-compile", "--progress-bar=off", *arguments], log
-    )
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--no-compile", "--progress-bar=off"]
+    phase.run([*pip, *arguments], log)
 
 
 def _stamp(folder: Path, kind: str) -> None:

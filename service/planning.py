@@ -119,7 +119,7 @@ def _budget(
     elif asked is not None:
         caps = asked
         _check_units(world, asked)
-    samples = caps.samples or world.defaults.budget.samples
+    samples = min(caps.samples or world.defaults.budget.samples, world.limits.samples)
     warnings: tuple[str, ...] = ()
     if request.temperature is not None and request.temperature < GREEDY and samples > 1:
         samples, warnings = 1, ("At temperature 0 all samples are equal, so one was drawn.",)

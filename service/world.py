@@ -158,12 +158,6 @@ class World:
             )
         if self.defaults.verifier is not None and self.defaults.verifier not in self.verifier_names:
             raise SettingsError(f"defaults.verifier: {self.defaults.verifier} is no verifier; configure it")
-        for where, budget in {"budget": self.defaults.budget, **self.defaults.effort}.items():
-            for unit in ("samples", "tokens", "seconds"):
-                if (getattr(budget, unit) or 0) > getattr(self.limits, unit):
-                    raise SettingsError(
-                        f"defaults.{where}: {unit} are above limits.{unit}; lower them or raise it"
-                    )
         models = {model.name for model in self.config.models}
         for verifier in self.config.verifiers:
             if verifier.name in BUILT_IN:

@@ -61,7 +61,6 @@ def test_without_a_file_there_is_the_bundled_model():
         ("defaults: {budget: {samples: 0}}", "defaults.budget.samples"),
         ("defaults: {budget: {samples: 1, seconds: .inf}}", "defaults.budget.seconds"),
         ("limits: {samples: 1000000}", "limits.samples"),
-        ("defaults: {effort: {high: {samples: 999}}}", "defaults.high: samples are above"),
         ("a: [", "is not YAML"),
         ("- 1", "the file"),
     ],

@@ -89,7 +89,7 @@ async def test_it_prints_a_curl_answers_it_and_leaves_nothing_behind(tmp_path, n
             assert workers_of(process.pid)
             reply = await run_curl(next(line for line in said if line.startswith("curl")))
             assert reply["choices"][0]["message"]["content"] == "8"
-            assert reply["scaling"]["answers"][0]["votes"] == 8
+            assert reply["scaling"]["answers"][0]["votes"] == 12
             process.send_signal(number)
             out, err = await process.communicate()
     assert process.returncode == 0, err
