@@ -151,8 +151,7 @@ def _environment(phase: Phase, folder: Path, log: Path) -> None:
 
 
 def _pip(phase: Phase, folder: Path, log: Path, *arguments: str) -> None:
-    # What is imported is compiled then; compiling everything now would take a third of the time.
-    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--no-compile", "--progress-bar=off"]
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--progress-bar=off"]
     phase.run([*pip, *arguments], log)
 
 

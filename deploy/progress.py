@@ -17,6 +17,7 @@ TICK = 0.2
 PLAIN_TICK = 15.0
 TAIL_LINES = 12
 INDENT = " " * 6
+ERASE = "\r\033[K"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 MENDS = (
@@ -80,6 +81,7 @@ class Phase:
             try:
                 self._watch(process, log)
             finally:
+                print(ERASE if sys.stdout.isatty() else "", end="", flush=True)
                 if process.poll() is None:
                     process.terminate()
                     process.wait()
@@ -100,11 +102,9 @@ class Phase:
             if live:
                 spin = SPINNER[int(now / TICK) % len(SPINNER)]
                 width = shutil.get_terminal_size().columns - len(INDENT) - 3
-                print(f"\r\033[K{INDENT}{spin} {line[:width]}", end="", flush=True)
+                print(f"{ERASE}{INDENT}{spin} {line[:width]}", end="", flush=True)
             else:
                 print(f"{INDENT}{line[:110]}", flush=True)
-        if live:
-            print("\r\033[K", end="", flush=True)
 
 
 class Phases:

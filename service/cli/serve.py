@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -69,6 +70,7 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
         async with World(settings, config, progress=reporter) as world:
             await world.workers.warm()
             reporter.close()
+            _settle_memory()
             ending.server = _Server(
                 uvicorn.Config(
                     create_app(world),
@@ -85,6 +87,13 @@ async def _serve(settings: Settings, config: WorldConfig) -> None:
     finally:
         reporter.close()
         listener.close()
+
+
+def _settle_memory() -> None:
+    """Leave what the start made out of garbage collection, and collect less often: a tenth of a request's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 class _Ending:
