@@ -31,10 +31,11 @@ OLDEST, NEWEST = (3, 11), (3, 14)
 DISK_GB = {"service": 1, "cpu": 8, "gpu": 20}
 MEDIA = ("torchvision", "torchaudio", "torchcodec")
 LOADS = {
-    "cpu": "import torch, vllm.platforms, vllm._C; from transformers import LlamaForCausalLM",
-    "gpu": "import torch, vllm.platforms; from transformers import LlamaForCausalLM",
+    "service": "import service.cli, service.app, math_verify",
+    "cpu": "import vllm.entrypoints.openai.api_server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker, vllm._C",
+    "gpu": "import vllm.entrypoints.openai.api_server, vllm.v1.engine.core",
 }
-"""What must work for vLLM to start; on the CPU its own library too, which needs one of the system's."""
+"""What must load once all is installed."""
 
 
 def main() -> None:
@@ -93,6 +94,7 @@ def install_service(phase: Phase) -> str:
     log = LOGS / "install-service.log"
     _environment(phase, SERVICE, log)
     _pip(phase, SERVICE, log, "--editable", ".[dev]", "--constraint", "constraints.txt")
+    phase.run([str(SERVICE / "bin/python"), "-c", LOADS["service"]], log)
     _stamp(SERVICE, "service")
     return ""
 
@@ -109,7 +111,7 @@ def install_engine(phase: Phase, device: Device) -> str:
     _pip(phase, ENGINE, log, "--requirement", f"deploy/engine-{device}.txt")
     _pip(phase, ENGINE, log, "--no-deps", "--requirement", f"deploy/engine-{device}-nodeps.txt")
     python = str(ENGINE / "bin/python")
-    loads = [python, "-P", "-c", LOADS[device]]
+    loads = [python, "-P", "-c", f"from transformers import LlamaForCausalLM; {LOADS[device]}"]
     try:
         phase.run(loads, log)
     except Failed:
@@ -151,7 +153,8 @@ def _environment(phase: Phase, folder: Path, log: Path) -> None:
 
 
 def _pip(phase: Phase, folder: Path, log: Path, *arguments: str) -> None:
-    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--progress-bar=off"]
+    # What is needed of it is compiled when it is first loaded; to compile everything would double the time.
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--no-compile", "--progress-bar=off"]
     phase.run([*pip, *arguments], log)
 
 

@@ -64,7 +64,8 @@ class Phase:
         However this ends, by Ctrl-C or a crash too, no process of the command is left.
         """
         log.parent.mkdir(exist_ok=True)
-        ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+        # Not to write bytecode would make every later start compile everything again.
+        ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
         environment = {name: value for name, value in os.environ.items() if name not in ours}
         environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
         guarded = [sys.executable, "-I", guard.__file__, str(os.getpid()), *map(str, command)]
