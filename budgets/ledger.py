@@ -89,20 +89,23 @@ class Ledger:
     def seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self.seconds)
 
-    def can_reserve(self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0) -> bool:
+    def can_reserve(
+        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0, whole: bool = False
+    ) -> bool:
         """Whether `reserve` with the same arguments would grant at least one sequence."""
-        return isinstance(self._trim(sequences, tokens_each, begins, aside), Reservation)
+        return isinstance(self._trim(sequences, tokens_each, begins, aside, whole), Reservation)
 
     def reserve(
-        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0
+        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0, whole: bool = False
     ) -> Reservation:
         """Set room aside for `sequences` of `tokens_each`, trimmed to what fits.
 
         Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences. `begins` says
         whether each is a new sample (a continuation or a verdict is not). Room for `aside` more tokens per sequence is
-        made sure of as well, for a verdict on each. Raises BudgetExhausted where not even one token fits.
+        made sure of as well, for a verdict on each. `whole` sequences get all their tokens or are left out. Raises
+        BudgetExhausted where not even one token fits.
         """
-        reservation = self._trim(sequences, tokens_each, begins, aside)
+        reservation = self._trim(sequences, tokens_each, begins, aside, whole)
         if not isinstance(reservation, Reservation):
             raise BudgetExhausted(reservation)
         self._open.add(reservation)
@@ -138,7 +141,9 @@ class Ledger:
             raise ValueError("this reservation was settled or released already")
         self._open.remove(reservation)
 
-    def _trim(self, sequences: int, tokens_each: int, begins: bool, aside: int) -> Reservation | Unit:
+    def _trim(
+        self, sequences: int, tokens_each: int, begins: bool, aside: int, whole: bool
+    ) -> Reservation | Unit:
         if sequences < 1 or tokens_each < 0 or aside < 0:
             raise ValueError("a reservation needs at least one sequence and no negative tokens")
         if self.seconds_left == 0.0:
@@ -151,9 +156,9 @@ class Ledger:
         left = self.tokens_left
         if left is not None and sequences * (tokens_each + aside) > left:
             trimmed_by = "tokens"
-            floor = min(tokens_each, MIN_SHARE) + aside
-            sequences = min(sequences, max(1, left // floor))
+            least = tokens_each if whole else min(tokens_each, MIN_SHARE)
+            sequences = min(sequences, max(1, left // (least + aside)))
             tokens_each = min(tokens_each, left // sequences - aside)
-            if tokens_each < 1:
+            if tokens_each < (least if whole else 1):
                 return "tokens"
         return Reservation(sequences, tokens_each, sequences if begins else 0, trimmed_by)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from engines.base import Sample, Usage
+from budgets.budget import BudgetExhausted
+from engines.base import EngineError, Sample, Usage
 from verifiers.base import Verdict
 
 
@@ -20,17 +21,22 @@ class Drawn(msgspec.Struct, frozen=True):
     sample: Sample
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Draw:
-    """One engine call: the samples that finished, in the order in which they did, and the tokens all of them cost.
+    """One engine call: the samples that finished, in the order in which they did, and what all of them cost.
 
-    `max_tokens` is the length that each was granted.
+    `prefixes` were continued, each sample by at most `max_tokens`, all by at most `most` together. `failure` is what
+    broke the call off, if something did; `cut_short` says that enough had finished.
     """
 
+    prefixes: int
     max_tokens: int
+    most: int
     drawn: list[Drawn] = field(default_factory=list)
     tokens: int = 0
     usage: Usage = field(default_factory=Usage)
+    failure: EngineError | BudgetExhausted | None = None
+    cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ class Journal:
         self.records: list[Record] = list(records)
         self._draws = deque(r for r in self.records if isinstance(r, Draw))
         self._scored = {r.texts: r.verdict for r in self.records if isinstance(r, Scored)}
+
+    def __contains__(self, record: Record) -> bool:
+        return any(known is record for known in self.records)
 
     def draw(self) -> Draw | None:
         """The next recorded engine call, if there is one left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -49,42 +50,40 @@ class Majority:
 
     async def run(self, search: Search) -> Outcome:
         drawn: list[Candidate] = []
-        votes = Ballot(group=search.answers.group)
         with search.spending():
             if self.stop == "never":
                 drawn = await respond(search, search.samples_left)
             else:
-                await self._until_decided(search, votes, drawn)
-        if self.stop == "never":
-            votes = ballot(drawn, search.answers.group)
+                await self._until_decided(search, drawn)
+        votes = self._count(search, drawn)
         scored = with_votes(await search.score(drawn), votes)
         decided = self.stop != "never" and self._needed(votes) == 0
         search.report("votes", counts=dict(votes.counts), decided=decided)
         return search.outcome(by_answer(scored, votes.ranked()), "consensus" if decided else "completed")
 
-    async def _until_decided(self, search: Search, votes: Ballot, drawn: list[Candidate]) -> None:
-        async def decides(candidate: Candidate) -> bool:
-            if candidate.answer is not None and not self._red_flag(candidate):
-                votes.add(candidate.answer)
-            return self._needed(votes) == 0
+    async def _until_decided(self, search: Search, drawn: list[Candidate]) -> None:
+        while needed := self._needed(votes := self._count(search, drawn)):
 
-        while needed := self._needed(votes):
+            async def decides(candidate: Candidate, votes: Ballot = votes) -> bool:
+                if self._has_vote(candidate):
+                    votes.add(candidate.answer or "")
+                return self._needed(votes) == 0
+
             wave = self.wave or needed
-            if wave > needed:
-                drawn += await respond(search, wave, enough=decides)
-            else:
-                drawn += (batch := await respond(search, wave))
-                for candidate in batch:
-                    await decides(candidate)
+            drawn += await respond(search, wave, decides if wave > needed else None)
+
+    def _count(self, search: Search, drawn: Sequence[Candidate]) -> Ballot:
+        return ballot(filter(self._has_vote, drawn), search.answers.group)
 
     def _needed(self, votes: Ballot) -> int:
-        """Fewest further votes that could decide; 0 once it is decided."""
-        first, second = votes.top_two()
+        """Fewest further votes for what leads that could decide; 0 once it is decided."""
         if self.stop == "beta":
-            return beta_votes_needed(first, second, self.confidence)
-        return lead_votes_needed(first, second, self.k)
+            return max(beta_votes_needed(*contest, self.confidence) for contest in votes.contests())
+        return max(lead_votes_needed(*contest, self.k) for contest in votes.contests())
 
-    def _red_flag(self, candidate: Candidate) -> bool:
+    def _has_vote(self, candidate: Candidate) -> bool:
+        """Whether it has an answer, and no red flag where those are looked at."""
         sample = candidate.response.sample
         too_long = self.red_flag_tokens is not None and len(sample.tokens) > self.red_flag_tokens
-        return self.stop == "ahead_by_k" and (sample.finish_reason == "length" or too_long)
+        flagged = self.stop == "ahead_by_k" and (sample.finish_reason == "length" or too_long)
+        return candidate.answer is not None and not flagged

@@ -25,7 +25,7 @@ class RepeatedSampling:
     With `accept` 1 the samples of a wave that still run when one is accepted are cancelled. With more, waves run to
     their end, so that `pass_until` is unbiased: (r−1)/(K−1), the r-th accepted sample being the K-th drawn. With
     `accept` above the budget's samples nothing stops the search, and `coverage` (pass@k for k = 1 … N) is unbiased.
-    Neither estimate is given where samples failed.
+    Neither estimate is given where a sample failed or has no score.
 
     Cost: N samples and N scores at most. Source: Large Language Monkeys 2407.21787; PassUntil 2310.03262.
     """
@@ -58,7 +58,8 @@ class RepeatedSampling:
                     search.limit("samples")
                     break
         accepted = self._accepted(drawn) >= self.accept
-        estimates = self._estimates(drawn, stoppable, complete=len(drawn) == search.samples_begun)
+        complete = len(drawn) == search.samples_begun and all(c.score is not None for c in drawn)
+        estimates = self._estimates(drawn, stoppable, complete)
         search.report("accepted" if accepted else "not_accepted", **estimates)
         ranked = with_votes(by_score(drawn), ballot(drawn))
         return search.outcome(ranked, "accepted" if accepted else "completed", estimates)

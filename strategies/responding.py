@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from engines.base import Sample
-from strategies.base import Candidate
+from strategies.base import Candidate, Problem
 from strategies.journal import Draw, Drawn
 from strategies.search import Search
 from verifiers.base import Response
 from verifiers.reasoning import split_reasoning
 
 Enough = Callable[[Candidate], Awaitable[bool]]
+
+STATEFUL = frozenset({"structured_outputs", "presence_penalty", "frequency_penalty", "thinking_token_budget"})
+"""Sampling fields whose effect depends on all that was generated before."""
 
 
 async def respond(search: Search, n: int, enough: Enough | None = None) -> list[Candidate]:
@@ -26,8 +29,7 @@ async def respond(search: Search, n: int, enough: Enough | None = None) -> list[
     drawing = _Drawing(search, enough, first=search.samples_begun)
     finished = drawing.finished if enough else None
     drawing.take(await search.sample([prompt], n, max_tokens=limit, finished=finished))
-    resumable = "structured_outputs" not in search.problem.sampling  # a grammar's state ends with its call
-    while drawing.cut and resumable and not drawing.over:
+    while drawing.cut and not drawing.over:
         prefixes = [prompt + sample.tokens for sample in drawing.resume()]
         longest = max(map(len, prefixes)) - len(prompt)
         with search.spending():
@@ -37,9 +39,17 @@ async def respond(search: Search, n: int, enough: Enough | None = None) -> list[
             drawing.take(draw)
             continue
         break
-    if drawing.cut:
-        search.limit("tokens")
     return await drawing.candidates()
+
+
+def resumable(sample: Sample, problem: Problem) -> bool:
+    """Whether a cut sample can go on in a call of its own as if it had not been cut.
+
+    A grammar, penalties and a thinking budget look at what was generated, and a stop string may have begun: the next
+    call would know nothing of it.
+    """
+    begun = any(sample.text.endswith(stop[:i]) for stop in problem.stop for i in range(1, len(stop)))
+    return not begun and STATEFUL.isdisjoint(problem.sampling)
 
 
 @dataclass(slots=True)
@@ -56,11 +66,17 @@ class _Drawing:
     _resumed: list[int] = field(default_factory=list)
 
     def take(self, draw: Draw) -> None:
+        """Keep what a call brought. What it had no room for stays cut."""
+        if self._resumed:
+            self.cut += self._resumed[draw.prefixes :]
         for drawn in draw.drawn:
             choice = self._choice(drawn)
-            self.samples[choice] = self._whole(drawn)
-            if self._is_cut(drawn.sample, self.samples[choice], draw.max_tokens):
-                self.cut.append(choice)
+            whole = self.samples[choice] = self._whole(drawn)
+            if self._is_cut(drawn.sample, whole, draw.max_tokens):
+                if resumable(whole, self.search.problem):
+                    self.cut.append(choice)
+                else:
+                    self.search.limit("tokens")
         self.cut.sort()
 
     def resume(self) -> list[Sample]:
@@ -83,7 +99,7 @@ class _Drawing:
 
     async def _build(self, samples: dict[int, Sample]) -> list[Candidate]:
         contents = [split_reasoning(sample.text)[1] for sample in samples.values()]
-        answers = await self.search.answers.canonical(contents)
+        answers = await self.search.canonical(contents)
         return [
             Candidate(self.first + i, Response(sample, content, answer))
             for (i, sample), content, answer in zip(samples.items(), contents, answers, strict=True)

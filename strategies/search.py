@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from budgets.budget import BudgetExhausted, Unit
-from budgets.ledger import Ledger
-from engines.assembly import Assembly
-from engines.base import Call, Engine, EngineError, EngineGarbage, EngineRefused, EngineUnavailable, Usage
+from budgets.ledger import Ledger, Reservation
+from engines.base import Call, Chunk, Engine, EngineError
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
-from strategies.journal import Draw, Drawn, Journal, Record, Scored
+from strategies.calls import Finished, plain, stream
+from strategies.journal import Draw, Journal, Record
+from strategies.scoring import Scoring
 from verifiers.answers import Answers
-from verifiers.base import Score, Verdict, Verifier, sane
+from verifiers.base import Verifier
 
 Event = Mapping[str, Any]
-Finished = Callable[[Drawn, int], Awaitable[bool]]
-"""Told of a finished sample and of the length it was granted; True cancels the rest of its call."""
 
 
 class Search:
@@ -56,7 +55,7 @@ class Search:
         self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
-        self._scores: dict[str, Score] = {}
+        self._scoring = Scoring(verifier, ledger, problem.messages, self.journal) if verifier else None
         self._call_seeds = None if seed is None else random.Random(seed)
         self._listen = listen
         self._live = live
@@ -140,81 +139,41 @@ class Search:
             prefixes = prefixes[: reservation.sequences]
             n = reservation.sequences // len(prefixes)
         call = self._call(prefixes, n, reservation.tokens_each, stop)
-        draw = Draw(reservation.tokens_each, tokens=reservation.tokens)
+        draw = self.journal.draw() or Draw(len(prefixes), reservation.tokens_each, most=reservation.tokens)
         began = self._ledger.seconds
         try:
-            recorded = self.journal.draw()
-            if recorded:
-                draw = recorded
-                await self._replay(draw, finished)
-            elif finished or self._live or self._ledger.budget.seconds is not None:
-                await self._stream(call, draw, finished)
-            else:
-                await self._plain(call, draw)
-            if not recorded:
-                self.journal.add(draw)
+            await self._make(call, draw, finished)
         finally:
-            read, cached = draw.usage.prompt_tokens, draw.usage.cached_tokens
-            self._ledger.settle(
-                reservation,
-                draw.tokens,
-                prompt_tokens=read,
-                cached_tokens=cached or 0,
-                engine_seconds=self._ledger.seconds - began,
-            )
-            self._ledger.aside += aside * len(draw.drawn)
-            self.report(
-                "sample",
-                prefixes=len(prefixes),
-                n=n,
-                max_tokens=call.max_tokens,
-                finished=len(draw.drawn),
-                tokens=draw.tokens,
-                prompt_tokens=read,
-                cached_tokens=cached,
-            )
+            self._settle(reservation, draw, began)
+        if begins and self._scoring:
+            self._scoring.owe(len(draw.drawn))
+        self._conclude(call, draw)
         return draw
 
     async def score(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with the verifier's scores, None where it gives none; equal texts are scored once."""
-        if self.verifier is None:
+        if self._scoring is None:
             return list(candidates)
-        new = {c.text: c for c in candidates if c.text not in self._scores}
-        if new:
-            with self.spending():
-                self._scores |= await self._verdict(self.verifier, list(new.values()))
-        return [c.scored(self._scores.get(c.text)) for c in candidates]
+        with self.spending():
+            verdict, scores = await self._scoring.score(candidates)
+            for warning in verdict.warnings:
+                self.warn(warning)
+            if scores:
+                self.report("score", verifier=self._scoring.verifier.name, scores=scores, read=verdict.read)
+        return [c.scored(self._scoring.scores.get(c.text)) for c in candidates]
 
-    async def _verdict(self, verifier: Verifier, candidates: list[Candidate]) -> dict[str, Score]:
-        self._ledger.aside = 0
-        reservation = self._ledger.reserve(len(candidates), verifier.max_tokens, begins=False)
-        if reservation.tokens_each < verifier.max_tokens:
-            self._ledger.release(reservation)
-            raise BudgetExhausted("tokens")
-        candidates = candidates[: reservation.sequences]
-        texts = tuple(c.text for c in candidates)
-        verdict = Verdict((), generated=reservation.tokens)
-        try:
-            verdict = self.journal.verdict(texts) or await self._ask(verifier, candidates)
-        finally:
-            self._ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read)
-        for warning in verdict.warnings:
-            self.warn(warning)
-        scores = dict(zip(texts, map(sane, verdict.scores), strict=True))
-        self.report("score", verifier=verifier.name, scores=list(scores.values()), read=verdict.read)
-        return scores
-
-    async def _ask(self, verifier: Verifier, candidates: list[Candidate]) -> Verdict:
+    async def canonical(self, contents: Sequence[str]) -> list[str | None]:
+        """The answer of each content; None, and a warning, where reading it takes longer than the budget has left."""
         try:
             async with asyncio.timeout(self._ledger.seconds_left):
-                verdict = await verifier.score(self.problem.messages, [c.response for c in candidates])
-        except TimeoutError as late:
-            raise BudgetExhausted("seconds") from late
-        except EngineError as failure:
-            sentence = f"{verifier.name} gave no scores, so they play no part: {failure}"
-            return Verdict((None,) * len(candidates), warnings=(sentence,))
-        self.journal.add(Scored(tuple(c.text for c in candidates), verdict))
-        return verdict
+                answers = await self.answers.canonical(contents)
+        except TimeoutError:
+            self.limit("seconds")
+            self.warn("Time ran out while answers were read; those that were not read have no vote.")
+            return [None] * len(contents)
+        for warning in self.answers.warnings:
+            self.warn(warning)
+        return answers
 
     def _call(
         self, prefixes: Sequence[tuple[int, ...]], n: int, max_tokens: int, stop: tuple[str, ...]
@@ -227,69 +186,54 @@ class Search:
             tuple(prefixes), n, max_tokens, stop or self.problem.stop, logprobs, sampling, self._affinity
         )
 
-    async def _replay(self, draw: Draw, finished: Finished | None) -> None:
-        for drawn in draw.drawn:
-            if finished and await finished(drawn, draw.max_tokens):
-                break
-
-    async def _plain(self, call: Call, draw: Draw) -> None:
-        try:
-            async with asyncio.timeout(self._ledger.seconds_left):
-                generation = await self._engine.sample(call)
-        except TimeoutError as late:
-            raise BudgetExhausted("seconds") from late
-        except (EngineRefused, EngineUnavailable) as failure:
-            if not getattr(failure, "began", False):
-                draw.tokens = 0
-            raise
-        draw.drawn = [
-            Drawn(prompt, choice, sample)
-            for prompt, samples in enumerate(generation.samples)
-            for choice, sample in enumerate(samples)
-        ]
-        draw.tokens = sum(len(drawn.sample.tokens) for drawn in draw.drawn)
-        draw.usage = generation.usage
-        self._count_failed(call, draw)
-
-    async def _stream(self, call: Call, draw: Draw, finished: Finished | None) -> None:
-        draw.tokens = 0
-        draw.usage = Usage(sum(map(len, call.prompts)))
-        assembly = Assembly(call)
-        try:
-            async with (
-                asyncio.timeout(self._ledger.seconds_left),
-                aclosing(self._engine.stream(call)) as chunks,
-            ):
-                async for chunk in chunks:
-                    if isinstance(chunk, Usage):
-                        draw.usage = chunk
-                        continue
-                    sample = assembly.add(chunk)
-                    draw.tokens = assembly.tokens
-                    if self._live and self._listen:
-                        self._listen({"event": "delta", "choice": chunk.choice, "text": chunk.text})
-                    if sample:
-                        draw.drawn.append(Drawn(chunk.prompt, chunk.choice, sample))
-                        if finished and await finished(draw.drawn[-1], draw.max_tokens):
-                            return
-        except TimeoutError as late:
-            self.limit("seconds")
-            if not draw.drawn:
-                raise BudgetExhausted("seconds") from late
-        except EngineError as failure:
-            if not draw.drawn:
-                raise
-            self._fail(failure)
+    async def _make(self, call: Call, draw: Draw, finished: Finished | None) -> None:
+        """Fill `draw`: from the journal, where it stands there already, or with a call."""
+        if draw in self.journal:
+            for drawn in draw.drawn:
+                if finished and await finished(drawn, draw.max_tokens):
+                    break
+            return
+        seconds = self._ledger.seconds_left
+        if finished or self._live or self._ledger.budget.seconds is not None:
+            await stream(self._engine, call, draw, seconds, finished, self._hear if self._live else None)
         else:
-            self._count_failed(call, draw)
+            await plain(self._engine, call, draw, seconds)
+        self.journal.add(draw)
 
-    def _count_failed(self, call: Call, draw: Draw) -> None:
-        asked = len(call.prompts) * call.n
-        failed = asked - len(draw.drawn)
-        if failed == asked:
-            raise EngineGarbage("The engine returned no sample.")
-        if failed:
-            self.warn(f"{failed} of {asked} samples failed; the others were used.")
+    def _settle(self, reservation: Reservation, draw: Draw, began: float) -> None:
+        usage = draw.usage
+        self._ledger.settle(
+            reservation,
+            draw.tokens,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens or 0,
+            engine_seconds=self._ledger.seconds - began,
+        )
+        self.report(
+            "sample",
+            prefixes=draw.prefixes,
+            n=reservation.sequences // draw.prefixes,
+            max_tokens=draw.max_tokens,
+            finished=len(draw.drawn),
+            tokens=draw.tokens,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+        )
+
+    def _conclude(self, call: Call, draw: Draw) -> None:
+        """Raise what broke a call off, unless it brought something; that is kept, and the failure noted."""
+        if draw.failure and not draw.drawn:
+            raise draw.failure
+        if isinstance(draw.failure, BudgetExhausted):
+            self.limit(draw.failure.unit)
+        elif draw.failure:
+            self._fail(draw.failure)
+        elif not draw.cut_short and (failed := len(call.prompts) * call.n - len(draw.drawn)):
+            self.warn(f"{failed} of {failed + len(draw.drawn)} samples failed; the others were used.")
+
+    def _hear(self, chunk: Chunk) -> None:
+        if self._listen:
+            self._listen({"event": "delta", "choice": chunk.choice, "text": chunk.text})
 
     def _fail(self, failure: EngineError) -> None:
         self.failure = failure

@@ -31,6 +31,17 @@ class Ballot:
         order = {kind: place for place, kind in enumerate(sorted(kinds, key=lambda kind: -kinds[kind]))}
         return sorted(self.counts, key=lambda answer: (order[self._group(answer)], -self.counts[answer]))
 
+    def contests(self) -> list[tuple[int, int]]:
+        """The two highest counts in each vote that decides what ranks first: among kinds, within the leading kind."""
+        kinds, within = Ballot(), Ballot()
+        leader = self._group(self.ranked()[0]) if self.counts else ""
+        for answer, votes in self.counts.items():
+            kind = self._group(answer)
+            kinds.counts[kind] = kinds.counts.get(kind, 0) + votes
+            if kind == leader:
+                within.counts[answer] = votes
+        return [kinds.top_two(), within.top_two()]
+
     def winners(self) -> list[str]:
         """All answers with the most votes, in first-seen order."""
         return [answer for answer, votes in self.counts.items() if votes == self.top_two()[0]]

@@ -160,3 +160,10 @@ def test_nothing_is_reserved_after_the_deadline():
 def test_a_cap_that_is_no_finite_positive_number_is_refused(caps):
     with pytest.raises(ValueError, match="finite number above 0"):
         Budget(*caps)
+
+
+def test_whole_sequences_get_all_their_tokens_or_are_left_out():
+    for left, fit in ((63, 3), (62, 2), (50, 2), (45, 2), (41, 1), (21, 1)):
+        assert Ledger(Budget(1, left)).reserve(3, 21, begins=False, whole=True).sequences == fit
+    with pytest.raises(BudgetExhausted, match="tokens"):
+        Ledger(Budget(1, 20)).reserve(3, 21, begins=False, whole=True)

@@ -25,12 +25,15 @@ class TableVerifier:
     scores: Mapping[str, float | None] | Callable[[str], float | None]
     name: str = "table"
     needs_logprobs: bool = False
+    instant: bool = False
     max_tokens: int = 0
     generated: int = 0
     fails: EngineError | None = None
     asked: list[list[str]] = field(default_factory=list)
 
-    async def score(self, messages: Any, responses: Sequence[Any]) -> Verdict:
+    async def score(
+        self, messages: Any, responses: Sequence[Any], *, seconds: float | None = None
+    ) -> Verdict:
         self.asked.append([r.content for r in responses])
         if self.fails:
             raise self.fails
@@ -69,10 +72,11 @@ async def run(
     seed: int | None = None,
     journal: Iterable[Record] = (),
     sampling: Mapping[str, Any] | None = None,
+    stop: tuple[str, ...] = (),
 ) -> Ran:
     engine = script if isinstance(script, ScriptedEngine) else ScriptedEngine(script)
     message = {"role": "user", "content": "?"}
-    problem = Problem((message,), (1, 2, 3), max_tokens, k=k, sampling=sampling or {})
+    problem = Problem((message,), (1, 2, 3), max_tokens, k=k, stop=stop, sampling=sampling or {})
     ledger = Ledger(budget)
     answers = make_answers(format, pattern=pattern, workers=Workers())
     search = Search(engine, problem, ledger, answers, verifier=verifier, seed=seed, journal=journal)

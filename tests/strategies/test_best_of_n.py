@@ -6,8 +6,10 @@ import pytest
 
 from budgets.budget import Budget
 from engines.base import EngineUnavailable
+from engines.scripted import ScriptedEngine
 from strategies.base import Candidate
 from strategies.best_of_n import BestOfN, softmax_order
+from strategies.repeated_sampling import RepeatedSampling
 from tests.strategies.bench import TableVerifier, run
 
 
@@ -83,3 +85,26 @@ async def test_tokens_are_kept_for_a_judge_and_its_verdicts_are_charged():
     assert ran.engine.calls[0].max_tokens == 25
     assert ran.ledger.spent.tokens == 4 + 4 + 2
     assert ran.ledger.spent.verifier_tokens == 7
+
+
+async def test_a_verifier_that_costs_nothing_ranks_what_the_deadline_left():
+    engine = ScriptedEngine(["bad", "good", "x" * 5000], step_seconds=0.002)
+    verifier = TableVerifier({"bad": 0.1, "good": 0.9}, instant=True)
+    ran = await run(BestOfN(), engine, Budget(3, None, 0.3), verifier=verifier, max_tokens=5000)
+    assert ran.texts == ["good", "bad"]
+    assert ran.outcome.stopped_because == "budget_seconds"
+
+
+async def test_a_judge_that_broke_midway_is_charged_in_full():
+    broken = EngineUnavailable("The connection broke.", began=True)
+    verifier = TableVerifier({}, max_tokens=5, fails=broken)
+    ran = await run(BestOfN(), ["aaaa", "bbbb"], Budget(2, 60), verifier=verifier)
+    assert ran.ledger.spent.tokens == 4 + 4 + 2 * 5
+
+
+async def test_tokens_kept_for_verdicts_come_back_where_a_text_is_known():
+    verifier = TableVerifier({"a": 0.2}, max_tokens=20, generated=1)
+    ran = await run(RepeatedSampling(accept=33), ["a"] * 32, Budget(32, 1000), verifier=verifier)
+    assert ran.outcome.stopped_because == "budget_samples"
+    assert ran.ledger.aside == 0
+    assert ran.ledger.spent.tokens == 32 + 1

@@ -170,3 +170,16 @@ def test_a_parameter_out_of_range_is_refused_by_name(name, params):
     with pytest.raises(BadParameter) as refused:
         build(name, params)
     assert refused.value.param.startswith(next(iter(params)))
+
+
+@every_strategy
+async def test_replays_a_run_whose_engine_failed_midway(name, params):
+    script = ["b" * 30, "a", "c", EngineUnavailable("down", began=True), *["d"] * 9]
+    budget = Budget(3, 60)
+    first = await run(build(name, params), script, budget, verifier=verifier(), seed=9)
+    again = await run(
+        build(name, params), [], budget, verifier=verifier(), seed=9, journal=first.search.journal.records
+    )
+    assert again.outcome == first.outcome
+    assert again.ledger.spent == first.ledger.spent
+    assert again.engine.calls == []

@@ -120,3 +120,54 @@ async def test_a_sample_that_the_budget_cuts_for_good_is_kept_as_it_is():
     assert ran.outcome.candidates[0].response.sample.finish_reason == "length"
     assert ran.outcome.stopped_because == "budget_tokens"
     assert ran.ledger.spent.tokens == 30
+
+
+async def test_a_wave_counts_the_votes_of_samples_that_stay_cut():
+    """Found by review: they do not finish, and must have their votes all the same."""
+    more = " and so on" * 30
+    script = ["9", *[f"5{more}"] * 6, *[more] * 30]
+    ran = await run(Majority(stop="beta", wave=7), script, Budget(7, 350), max_tokens=400, format="number")
+    assert ran.best == "5"
+    assert ran.outcome.stopped_because == "consensus"
+
+
+async def test_a_vote_on_tool_calls_is_decided_by_what_is_returned():
+    """Four votes for one call do not decide against four different calls of another function."""
+
+    def call(name: str, x: int) -> str:
+        return f'{{"name": "{name}", "arguments": {{"x": {x}}}}}'
+
+    script = [
+        call("f", 1),
+        call("g", 0),
+        call("f", 2),
+        call("g", 0),
+        call("f", 3),
+        call("g", 0),
+        call("f", 4),
+    ]
+    ran = await run(Majority(stop="ahead_by_k", k=3), script, Budget(7), format="tool_call")
+    assert ran.outcome.stopped_because == "budget_samples"
+
+
+async def test_a_sample_cut_amid_a_stop_string_is_not_continued():
+    cut = Sample("a" * 28 + "<E", (97,) * 30, "length")
+    engine = ScriptedEngine([cut, "ND>more"])
+    problem_stop = ("<END>",)
+    ran = await run(Majority(), engine, Budget(1, 30), max_tokens=100, stop=problem_stop)
+    assert len(engine.calls) == 1
+    assert ran.outcome.stopped_because == "budget_tokens"
+
+
+async def test_penalties_are_not_forgotten_by_a_continuation():
+    engine = ScriptedEngine(["aa", "b" * 50])
+    sampling = {"presence_penalty": 0.5}
+    ran = await run(Majority(), engine, Budget(2, 60), max_tokens=100, sampling=sampling)
+    assert len(engine.calls) == 1
+    assert ran.outcome.stopped_because == "budget_tokens"
+
+
+async def test_every_cut_sample_is_continued_while_tokens_are_left():
+    script = ["a"] * 3 + ["b" * 20] * 3 + ["b" * 3] * 3
+    ran = await run(Majority(), ScriptedEngine(script), Budget(6, 100), max_tokens=100)
+    assert all(c.response.sample.finish_reason == "stop" for c in ran.outcome.candidates)

@@ -73,3 +73,8 @@ async def test_scores_are_read_against_accept_at():
     )
     assert ran.texts[0] == "c"
     assert ran.ledger.spent.samples == 3
+
+
+async def test_no_estimate_is_given_where_a_score_is_missing():
+    ran = await run(RepeatedSampling(accept=9), ["a"] * 4, Budget(4), verifier=TableVerifier({}))
+    assert ran.outcome.estimates == {"samples": 4, "accepted": 0}

@@ -1,0 +1,81 @@
+"""Scoring within a run's budget: each text once, with tokens kept free for the verdicts still to come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from budgets.budget import BudgetExhausted
+from budgets.ledger import Ledger, Reservation
+from engines.base import EngineError, Message
+from strategies.base import Candidate
+from strategies.calls import generated_nothing
+from strategies.journal import Journal, Scored
+from verifiers.base import Score, Verdict, Verifier, sane
+
+GRACE_SECONDS = 0.25
+"""What a verifier that keeps to its seconds has to come back; one that does not is cut off."""
+
+
+@dataclass(slots=True)
+class Scoring:
+    """A verifier's scores of the texts of one run. `owed` counts samples drawn and not yet given to it."""
+
+    verifier: Verifier
+    ledger: Ledger
+    messages: tuple[Message, ...]
+    journal: Journal
+    scores: dict[str, Score] = field(default_factory=dict)
+    owed: int = 0
+    _given: set[int] = field(default_factory=set)
+
+    def owe(self, samples: int) -> None:
+        """Keep tokens free for verdicts on this many more samples."""
+        self.owed += samples
+        self.ledger.aside = max(0, self.owed) * self.verifier.max_tokens
+
+    async def score(self, candidates: Sequence[Candidate]) -> tuple[Verdict, list[Score]]:
+        """What the verifier said now, and the score of each new text, in order.
+
+        Raises BudgetExhausted where no verdict fits the budget.
+        """
+        given = {candidate.index for candidate in candidates} - self._given
+        self._given |= given
+        self.owe(-len(given))
+        new = list({c.text: c for c in candidates if c.text not in self.scores}.values())
+        if not new:
+            return Verdict(()), []
+        if self.verifier.instant:
+            verdict = await self.verifier.score(self.messages, [c.response for c in new])
+        else:
+            verdict, new = await self._within_budget(new)
+        scores = [sane(score) for score in verdict.scores]
+        self.scores |= zip((c.text for c in new), scores, strict=True)
+        return verdict, scores
+
+    async def _within_budget(self, new: list[Candidate]) -> tuple[Verdict, list[Candidate]]:
+        reservation = self.ledger.reserve(len(new), self.verifier.max_tokens, begins=False, whole=True)
+        new = new[: reservation.sequences]
+        texts = tuple(candidate.text for candidate in new)
+        verdict = Verdict((), generated=reservation.tokens)
+        try:
+            recorded = self.journal.verdict(texts)
+            verdict = recorded or await self._ask(new, reservation)
+            if not recorded:
+                self.journal.add(Scored(texts, verdict))
+        finally:
+            self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read)
+        return verdict, new
+
+    async def _ask(self, new: list[Candidate], reservation: Reservation) -> Verdict:
+        seconds = self.ledger.seconds_left
+        try:
+            async with asyncio.timeout(None if seconds is None else seconds + GRACE_SECONDS):
+                return await self.verifier.score(self.messages, [c.response for c in new], seconds=seconds)
+        except TimeoutError as late:
+            raise BudgetExhausted("seconds") from late
+        except EngineError as failure:
+            sentence = f"{self.verifier.name} gave no scores, so they play no part: {failure}"
+            charged = 0 if generated_nothing(failure) else reservation.tokens
+            return Verdict((None,) * len(new), generated=charged, warnings=(sentence,))
