@@ -11,11 +11,13 @@ from engines.base import Call, Chunk, EngineGarbage, FinishReason, Sample
 class _Part:
     texts: list[str] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    logprob: float | None = None
+    logprob: float = 0.0
+    tokens_with_logprob: int = 0
     done: bool = False
 
     def sample(self, finish: FinishReason) -> Sample:
-        return Sample("".join(self.texts), tuple(self.tokens), finish, self.logprob)
+        known = self.tokens and self.tokens_with_logprob == len(self.tokens)
+        return Sample("".join(self.texts), tuple(self.tokens), finish, self.logprob if known else None)
 
 
 class Assembly:
@@ -35,7 +37,8 @@ class Assembly:
         part.tokens.extend(chunk.tokens)
         self.tokens += len(chunk.tokens)
         if chunk.logprob is not None:
-            part.logprob = (part.logprob or 0.0) + chunk.logprob
+            part.logprob += chunk.logprob
+            part.tokens_with_logprob += len(chunk.tokens)
         if chunk.finish_reason is None:
             return None
         part.done = True

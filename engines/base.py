@@ -11,15 +11,16 @@ import msgspec
 Message = Mapping[str, Any]
 """One chat message in OpenAI's form: a `role` and a `content`, perhaps `tool_calls`."""
 
-FinishReason = Literal["stop", "length", "cancelled"]
-"""`stop`: the model ended or a stop string was met; `length`: cut at `max_tokens`; `cancelled`: cut by us."""
+FinishReason = Literal["stop", "length"]
+"""`stop`: the model ended or a stop string was met; `length`: cut at `max_tokens`."""
 
 
 class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in a tenth of a dataclass's time
     """One generated continuation of one prompt.
 
     `tokens` are the generated ids, `logprob` is the sum of their log-probabilities (nats; None where not
-    asked for), `top_logprobs` the most likely alternatives at each position (where asked for).
+    asked for, not reported, or nothing was generated), `top_logprobs` the most likely alternatives at each
+    position (where asked for).
     """
 
     text: str
@@ -35,7 +36,9 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
 
     def continued(self, rest: Sample) -> Sample:
         """This sample and what was generated after it, as one."""
-        logprob = None if self.logprob is None or rest.logprob is None else self.logprob + rest.logprob
+        logprob = self.logprob
+        if rest.tokens:
+            logprob = None if logprob is None or rest.logprob is None else logprob + rest.logprob
         return Sample(self.text + rest.text, self.tokens + rest.tokens, rest.finish_reason, logprob)
 
 
@@ -59,10 +62,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens the engine counted: prompts read, how many of them from its prefix cache (None: not reported)."""
+    """Tokens the engine counted in a call: prompts read, how many of them from its prefix cache, all generated.
+
+    `completion_tokens` includes those of samples that failed. None: not reported.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,8 @@ class EngineError(Exception):
 class EngineUnavailable(EngineError):
     """Nothing answers: refused, reset, timed out, or 5xx. The same call may succeed elsewhere or later.
 
-    `began` says whether the engine may have generated something before it failed.
+    `began` says whether the engine may have generated something before it failed: not where it was out of reach or
+    turned the call away (429, 503), but where the connection broke later or it answered with another 5xx.
     """
 
     def __init__(self, message: str, *, began: bool = False) -> None:

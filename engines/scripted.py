@@ -59,26 +59,27 @@ class ScriptedEngine:
         lengths = [len(s.tokens) for samples in kept for s in samples]
         await asyncio.sleep(self._step_seconds * max(lengths, default=0))
         self.generated += sum(lengths)
-        return Generation(kept, self._usage(call))
+        return Generation(kept, self._usage(call, sum(lengths)))
 
     async def stream(self, call: Call) -> AsyncGenerator[Chunk | Usage]:
         drawn = [(p, i, s) for p, samples in enumerate(self._draw(call)) for i, s in enumerate(samples)]
         running = [(p, i, s) for p, i, s in drawn if isinstance(s, Sample)]
         if not running:
             raise next(s for _, _, s in drawn if isinstance(s, EngineError))
-        step = 0
+        step = generated = 0
         while running:
             await asyncio.sleep(self._step_seconds)
             for prompt, choice, sample in running:
                 tokens = sample.tokens[step : step + 1]
                 self.generated += len(tokens)
+                generated += len(tokens)
                 ends = step + 1 >= len(sample.tokens)
                 mean = None if sample.logprob is None else sample.logprob / max(1, len(sample.tokens))
                 finish = sample.finish_reason if ends else None
                 yield Chunk(prompt, choice, sample.text[step : step + 1], tokens, mean, finish)
             step += 1
             running = [(p, i, s) for p, i, s in running if step < len(s.tokens)]
-        yield self._usage(call)
+        yield self._usage(call, generated)
 
     async def ready(self) -> bool:
         return True
@@ -86,8 +87,8 @@ class ScriptedEngine:
     async def close(self) -> None:
         return None
 
-    def _usage(self, call: Call) -> Usage:
-        return Usage(prompt_tokens=sum(map(len, call.prompts)), cached_tokens=0)
+    def _usage(self, call: Call, generated: int) -> Usage:
+        return Usage(sum(map(len, call.prompts)), cached_tokens=0, completion_tokens=generated)
 
     def _draw(self, call: Call) -> list[list[Sample | EngineError]]:
         self.calls.append(call)

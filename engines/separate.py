@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ class SeparateCalls:
     """`engine`, with a call of its own for each sample. Costs as many requests as there are samples.
 
     A sample that fails is missing from the result; where all fail, the first failure is raised. Prompts are counted
-    once, as the server counts them in one call.
+    once, as the server counts them in one call; generated tokens are the calls' sum, None where one did not tell.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -42,42 +43,42 @@ class SeparateCalls:
         places = list(_places(call))
         results = await asyncio.gather(*(self._one(call, place) for place in places), return_exceptions=True)
         samples: list[list[Sample]] = [[] for _ in call.prompts]
+        usages: list[Usage] = []
         failures: list[BaseException] = []
         for (prompt, _), result in zip(places, results, strict=True):
             if isinstance(result, BaseException):
                 failures.append(result)
             else:
-                samples[prompt].append(result)
+                samples[prompt].append(result[0])
+                usages.append(result[1])
         unexpected = [failure for failure in failures if not isinstance(failure, EngineError)]
         if unexpected or len(failures) == len(places):
             raise (unexpected or failures)[0]
-        return Generation(tuple(map(tuple, samples)), _usage(call))
+        return Generation(tuple(map(tuple, samples)), _usage(call, usages))
 
     async def stream(self, call: Call) -> AsyncGenerator[Chunk | Usage]:
-        running = {asyncio.create_task(self._one(call, place)): place for place in _places(call)}
-        failure: EngineError | None = None
-        finished = 0
+        news: asyncio.Queue[Chunk | Usage | Exception] = asyncio.Queue()
+        streams = [asyncio.create_task(self._forward(call, place, news)) for place in _places(call)]
+        usages: list[Usage] = []
+        failures: list[EngineError] = []
         try:
-            while running:
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    prompt, choice = running.pop(task)
-                    try:
-                        sample = task.result()
-                    except EngineError as error:
-                        failure = error
-                        continue
-                    finished += 1
-                    yield Chunk(
-                        prompt, choice, sample.text, sample.tokens, sample.logprob, sample.finish_reason
-                    )
+            while len(usages) + len(failures) < len(streams):
+                new = await news.get()
+                if isinstance(new, Chunk):
+                    yield new
+                elif isinstance(new, Usage):
+                    usages.append(new)
+                elif isinstance(new, EngineError):
+                    failures.append(new)
+                else:
+                    raise new
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        if failure and not finished:
-            raise failure
-        yield _usage(call)
+            for stream in streams:
+                stream.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
+        if not usages:
+            raise failures[0]
+        yield _usage(call, usages)
 
     async def ready(self) -> bool:
         return await self._engine.ready()
@@ -85,21 +86,46 @@ class SeparateCalls:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def _one(self, call: Call, place: Place) -> Sample:
-        prompt, choice = place
-        sampling = dict(call.sampling)
-        if "seed" in sampling:
-            sampling["seed"] += choice
-        single = replace(call, prompts=(call.prompts[prompt],), n=1, sampling=sampling)
-        samples = (await self._engine.sample(single)).samples[0]
-        if not samples:
+    async def _one(self, call: Call, place: Place) -> tuple[Sample, Usage]:
+        generation = await self._engine.sample(_single(call, place))
+        if not generation.samples[0]:
             raise EngineError("The engine returned no sample.")
-        return samples[0]
+        return generation.samples[0][0], generation.usage
+
+    async def _forward(
+        self, call: Call, place: Place, news: asyncio.Queue[Chunk | Usage | Exception]
+    ) -> None:
+        """Put into `news` the chunks of one sample's stream, and last its usage, or its failure."""
+        prompt, choice = place
+        usage, finished = Usage(), False
+        try:
+            async with aclosing(self._engine.stream(_single(call, place))) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, Usage):
+                        usage = chunk
+                    else:
+                        news.put_nowait(replace(chunk, prompt=prompt, choice=choice))
+                        finished = chunk.finish_reason is not None
+        except Exception as error:
+            news.put_nowait(error)
+        else:
+            news.put_nowait(usage if finished else EngineError("The engine returned no sample."))
 
 
 def _places(call: Call) -> Iterable[Place]:
     return ((prompt, choice) for prompt in range(len(call.prompts)) for choice in range(call.n))
 
 
-def _usage(call: Call) -> Usage:
-    return Usage(sum(map(len, call.prompts)))
+def _single(call: Call, place: Place) -> Call:
+    prompt, choice = place
+    sampling = dict(call.sampling)
+    if "seed" in sampling:
+        sampling["seed"] += prompt * call.n + choice
+    return replace(call, prompts=(call.prompts[prompt],), n=1, sampling=sampling)
+
+
+def _usage(call: Call, usages: Sequence[Usage]) -> Usage:
+    """The usage of the calls that were answered: of all they generated only where every sample's call told."""
+    told = [usage.completion_tokens for usage in usages if usage.completion_tokens is not None]
+    whole = len(told) == len(call.prompts) * call.n
+    return Usage(sum(map(len, call.prompts)), completion_tokens=sum(told) if whole else None)

@@ -116,7 +116,7 @@ def _broken(error: Exception) -> EngineError:
 
 def _refused(status: int, body: bytes) -> EngineError:
     if status >= 500 or status == 429:
-        return EngineUnavailable(f"The engine answered {status}.")
+        return EngineUnavailable(f"The engine answered {status}.", began=status not in (429, 503))
     try:
         refusal = msgspec.json.decode(body, type=_Refusal)
     except msgspec.MsgspecError:

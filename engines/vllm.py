@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from engines.base import Call, Chunk, EngineGarbage, FinishReason, Generation, Message, Sample, Usage
 from engines.transport import Transport, decode
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Logprobs(msgspec.Struct):
@@ -26,16 +28,17 @@ class _Choice(msgspec.Struct):
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
+    prompt_tokens: _Count = 0
     prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens: _Count | None = None
 
     def plain(self) -> Usage:
         details = self.prompt_tokens_details
-        return Usage(self.prompt_tokens, details.cached_tokens if details else None)
+        return Usage(self.prompt_tokens, details.cached_tokens if details else None, self.completion_tokens)
 
 
 class _Completion(msgspec.Struct):
@@ -161,9 +164,11 @@ def _finish(reason: str | None) -> FinishReason | None:
 
 
 def _logprob(choice: _Choice, call: Call) -> float | None:
-    if call.logprobs is None:
+    """The sum over the choice's tokens; None where there are none, or the engine left one out."""
+    if call.logprobs is None or choice.logprobs is None or not choice.token_ids:
         return None
-    return sum(p for p in choice.logprobs.token_logprobs if p is not None) if choice.logprobs else 0.0
+    given = [p for p in choice.logprobs.token_logprobs if p is not None]
+    return sum(given) if len(given) == len(choice.token_ids) else None
 
 
 def _sample(choice: _Choice, finish: FinishReason, call: Call) -> Sample:

@@ -75,17 +75,20 @@ class StandInVllm:
             for p, samples in enumerate(generation.samples)
             for i, s in enumerate(samples)
         ]
-        return web.json_response({"choices": choices, "usage": _usage(call)})
+        generated = sum(len(s.tokens) for samples in generation.samples for s in samples)
+        return web.json_response({"choices": choices, "usage": _usage(call, generated)})
 
     async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        generated = 0
         async for chunk in self.engine.stream(call):
             if isinstance(chunk, Chunk):
+                generated += len(chunk.tokens)
                 index = chunk.prompt * call.n + chunk.choice
                 choice = _choice(index, chunk.text, chunk.tokens, chunk.finish_reason, chunk.logprob)
                 await _event(response, {"choices": [choice]})
-        await _event(response, {"choices": [], "usage": _usage(call)})
+        await _event(response, {"choices": [], "usage": _usage(call, generated)})
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -158,9 +161,13 @@ def _choice(
     }
 
 
-def _usage(call: Call) -> dict[str, Any]:
+def _usage(call: Call, generated: int) -> dict[str, Any]:
     prompt_tokens = sum(map(len, call.prompts))
-    return {"prompt_tokens": prompt_tokens, "prompt_tokens_details": {"cached_tokens": prompt_tokens // 2}}
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": generated,
+        "prompt_tokens_details": {"cached_tokens": prompt_tokens // 2},
+    }
 
 
 async def _event(response: web.StreamResponse, value: Any) -> None:

@@ -41,7 +41,7 @@ class Verifier(Protocol):
     """Scores responses to a conversation. An instance belongs to one request.
 
     `max_tokens` bounds what one score may generate; `needs_logprobs` asks for samples with log-probabilities.
-    A verifier whose server fails raises EngineError.
+    `instant` verifiers answer in process without waiting on anything, so that they may score after a deadline too.
     """
 
     @property
@@ -53,7 +53,18 @@ class Verifier(Protocol):
     @property
     def max_tokens(self) -> int: ...
 
-    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict: ...
+    @property
+    def instant(self) -> bool: ...
+
+    async def score(
+        self, messages: Sequence[Message], responses: Sequence[Response], *, seconds: float | None = None
+    ) -> Verdict:
+        """A score for each response, within `seconds` (instant verifiers pay no heed; None: without limit).
+
+        Responses that are not scored in time, or whose scoring fails, get None, and a warning says so. Raises
+        EngineError where the verifier's server failed and nothing came back.
+        """
+        ...
 
 
 def sane(score: Score) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,7 +22,15 @@ class Exact:
     name: ClassVar[str] = "exact"
     needs_logprobs: ClassVar[bool] = False
     max_tokens: ClassVar[int] = 0
+    instant: ClassVar[bool] = False
 
-    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict:
-        right = await self.answers.matches([response.answer for response in responses], self.reference)
+    async def score(
+        self, messages: Sequence[Message], responses: Sequence[Response], *, seconds: float | None = None
+    ) -> Verdict:
+        answers = [response.answer for response in responses]
+        try:
+            async with asyncio.timeout(seconds):
+                right = await self.answers.matches(answers, self.reference)
+        except TimeoutError:
+            return Verdict((None,) * len(answers), warnings=("exact scored no response in time.",))
         return Verdict(tuple(map(float, right)))

@@ -44,8 +44,7 @@ class OutcomeReward:
 
     `route: pooling` takes /pooling's number for the sequence, or for its last token where the model gives one a
     token; `classify` takes the probability of class `positive_label` from /classify. The server renders conversation
-    and response with the model's chat template. A response that the server does not score gets None; where it
-    scores none, EngineError is raised.
+    and response with the model's chat template. A response that the server does not score, or not in time, gets None.
     """
 
     name: str
@@ -56,25 +55,38 @@ class OutcomeReward:
 
     needs_logprobs: ClassVar[bool] = False
     max_tokens: ClassVar[int] = 0
+    instant: ClassVar[bool] = False
 
-    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict:
-        results = await asyncio.gather(*(self._ask(messages, r) for r in responses), return_exceptions=True)
+    async def score(
+        self, messages: Sequence[Message], responses: Sequence[Response], *, seconds: float | None = None
+    ) -> Verdict:
+        asked = [asyncio.create_task(self._ask(messages, response)) for response in responses]
+        try:
+            if asked:
+                await asyncio.wait(asked, timeout=seconds)
+        finally:
+            for task in asked:
+                task.cancel()
+            results = await asyncio.gather(*asked, return_exceptions=True)
         scores: list[Score] = []
         failures: list[EngineError] = []
-        read = 0
+        read = scored = 0
         for result in results:
-            if isinstance(result, EngineError):
-                failures.append(result)
+            if isinstance(result, (EngineError, asyncio.CancelledError)):
                 scores.append(None)
+                if isinstance(result, EngineError):
+                    failures.append(result)
             elif isinstance(result, BaseException):
                 raise result
             else:
                 scores.append(result[0])
                 read += result[1]
-        if failures and len(failures) == len(responses):
+                scored += 1
+        if failures and not scored:
             raise failures[0]
-        warning = f"{self.name} scored {len(responses) - len(failures)} of {len(responses)} responses."
-        return Verdict(tuple(scores), read, warnings=(warning,) if failures else ())
+        in_time = "" if scored + len(failures) == len(responses) else " in time"
+        warning = f"{self.name} scored {scored} of {len(responses)} responses{in_time}."
+        return Verdict(tuple(scores), read, warnings=(warning,) if scored < len(responses) else ())
 
     async def _ask(self, messages: Sequence[Message], response: Response) -> tuple[float, int]:
         body = {

@@ -22,7 +22,10 @@ class SelfCertainty:
     name: ClassVar[str] = "self_certainty"
     needs_logprobs: ClassVar[bool] = True
     max_tokens: ClassVar[int] = 0
+    instant: ClassVar[bool] = True
 
-    async def score(self, messages: Sequence[Message], responses: Sequence[Response]) -> Verdict:
+    async def score(
+        self, messages: Sequence[Message], responses: Sequence[Response], *, seconds: float | None = None
+    ) -> Verdict:
         means = [response.sample.mean_logprob for response in responses]
         return Verdict(tuple(None if mean is None else math.exp(min(0.0, mean)) for mean in means))

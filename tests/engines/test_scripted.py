@@ -3,7 +3,7 @@ from contextlib import aclosing
 import pytest
 
 from engines.assembly import Assembly
-from engines.base import Call, Chunk, EngineError
+from engines.base import Call, Chunk, EngineError, Sample, Usage
 from engines.scripted import ScriptedEngine
 
 
@@ -56,3 +56,17 @@ async def test_a_failed_sample_is_missing_and_a_failed_call_fails():
     assert [s.text for s in (await engine.sample(call())).samples[0]] == ["a"]
     with pytest.raises(EngineError, match="gone"):
         await ScriptedEngine([EngineError("gone")] * 2).sample(call())
+
+
+async def test_usage_counts_the_tokens_of_its_call_alone():
+    engine = ScriptedEngine(["ab", "c", "def"])
+    assert (await engine.sample(call())).usage == Usage(1, 0, 3)
+    *_, usage = [chunk async for chunk in engine.stream(call(1))]
+    assert usage == Usage(1, 0, 3)
+
+
+def test_a_sample_continued_by_nothing_keeps_its_log_probability():
+    begun = Sample("a", (97,), "length", -1.0)
+    assert begun.continued(Sample("", (), "stop")) == Sample("a", (97,), "stop", -1.0)
+    assert begun.continued(Sample("b", (98,), "stop")).logprob is None
+    assert begun.continued(Sample("b", (98,), "stop", -0.5)).logprob == -1.5

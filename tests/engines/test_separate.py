@@ -3,7 +3,8 @@ from contextlib import aclosing
 
 import pytest
 
-from engines.base import Call, Chunk, EngineError
+from engines.assembly import Assembly
+from engines.base import Call, Chunk, EngineError, Usage
 from engines.scripted import ScriptedEngine
 from engines.separate import SeparateCalls
 
@@ -13,8 +14,8 @@ async def test_each_sample_is_a_call_of_its_own():
     generation = await SeparateCalls(engine).sample(Call(((1,), (2,)), 2, 10, sampling={"seed": 5}))
     assert sorted(s.text for samples in generation.samples for s in samples) == ["a", "b", "c", "d"]
     assert [(call.n, len(call.prompts)) for call in engine.calls] == [(1, 1)] * 4
-    assert [call.sampling["seed"] for call in engine.calls] == [5, 6, 5, 6]
-    assert generation.usage.prompt_tokens == 2
+    assert [call.sampling["seed"] for call in engine.calls] == [5, 6, 7, 8]
+    assert generation.usage == Usage(prompt_tokens=2, completion_tokens=4)
 
 
 async def test_a_failed_sample_is_missing_and_all_failed_is_a_failure():
@@ -24,12 +25,44 @@ async def test_a_failed_sample_is_missing_and_all_failed_is_a_failure():
         await engine.sample(Call(((1,),), 2, 10))
 
 
-async def test_a_stream_brings_each_sample_as_it_finishes_and_cancels_the_rest():
+async def test_what_was_generated_is_unknown_where_a_call_did_not_tell():
+    generation = await SeparateCalls(ScriptedEngine(["a", EngineError("lost")])).sample(Call(((1,),), 2, 10))
+    assert generation.usage == Usage(prompt_tokens=1)
+
+
+async def test_a_stream_deals_the_tokens_of_all_samples_as_they_come_and_cancels_the_rest():
     inner = ScriptedEngine(["slow" * 500, "a"], step_seconds=0.005)
-    async with aclosing(SeparateCalls(inner).stream(Call(((1,),), 2, 5000))) as stream:
+    call = Call(((1,),), 2, 5000)
+    assembly = Assembly(call)
+    async with aclosing(SeparateCalls(inner).stream(call)) as stream:
         async for chunk in stream:
             assert isinstance(chunk, Chunk)
-            assert (chunk.text, chunk.finish_reason) == ("a", "stop")
-            break
-    assert inner.generated == 1
-    await asyncio.sleep(0)
+            sample = assembly.add(chunk)
+            if sample:
+                assert (chunk.choice, sample.text) == (1, "a")
+                break
+    assert assembly.tokens == 2
+    generated = inner.generated
+    await asyncio.sleep(0.03)
+    assert inner.generated == generated < 10
+
+
+async def test_a_stream_brings_what_the_plain_call_does_with_its_usage_last():
+    call = Call(((1,), (2,)), 2, 10, sampling={"seed": 5})
+    inner = ScriptedEngine(["ab", "c", "def", "g"])
+    assembly, samples, last = Assembly(call), {}, None
+    async for last in SeparateCalls(inner).stream(call):
+        if isinstance(last, Chunk) and (sample := assembly.add(last)):
+            samples[last.prompt, last.choice] = sample.text
+    assert samples == {(0, 0): "ab", (0, 1): "c", (1, 0): "def", (1, 1): "g"}
+    assert last == Usage(prompt_tokens=2, completion_tokens=7)
+    assert [single.sampling["seed"] for single in inner.calls] == [5, 6, 7, 8]
+
+
+async def test_a_failed_stream_is_a_missing_sample_and_all_failed_is_a_failure():
+    engine = SeparateCalls(ScriptedEngine(["a", EngineError("lost")]))
+    *chunks, usage = [chunk async for chunk in engine.stream(Call(((1,),), 2, 10))]
+    assert [chunk.text for chunk in chunks] == ["a"]
+    assert usage == Usage(prompt_tokens=1)
+    with pytest.raises(EngineError, match="no more replies"):
+        await anext(engine.stream(Call(((1,),), 2, 10)))

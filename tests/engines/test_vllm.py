@@ -1,9 +1,11 @@
 import asyncio
+import json
 from contextlib import aclosing
 
 import pytest
 from aiohttp import web
 
+from engines.assembly import Assembly
 from engines.base import Call, Chunk, EngineGarbage, EngineRefused, EngineUnavailable, Usage
 from engines.scripted import ScriptedEngine
 from engines.vllm import VllmEngine
@@ -36,7 +38,7 @@ async def test_a_call_is_one_request_with_token_ids_in_and_out(engine, stand_in)
         ["three", "four"],
     ]
     assert generation.samples[0][0].tokens == tuple(map(ord, "one"))
-    assert generation.usage == Usage(prompt_tokens=3, cached_tokens=1)
+    assert generation.usage == Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=15)
     ((path, body),) = stand_in.requests
     assert path == "/v1/completions"
     assert body == {
@@ -57,7 +59,7 @@ async def test_a_stream_brings_what_the_plain_call_does(engine):
             if isinstance(chunk, Chunk):
                 chunks.setdefault((chunk.prompt, chunk.choice), []).append(chunk)
             else:
-                assert chunk == Usage(3, 1)
+                assert chunk == Usage(3, 1, 15)
     assert {place: "".join(c.text for c in got) for place, got in chunks.items()} == {
         (0, 0): "one",
         (0, 1): "two",
@@ -71,6 +73,46 @@ async def test_logprobs_are_summed_where_asked_for(stand_in, engine):
     generation = await engine.sample(call(logprobs=0))
     assert generation.samples[0][0].logprob == 0.0
     assert (await engine.sample(call())).samples[0][0].logprob is None
+
+
+@pytest.mark.parametrize(
+    "logprobs", [None, {"token_logprobs": []}, {"token_logprobs": [-1.0]}, {"token_logprobs": [None, -1.0]}]
+)
+async def test_logprobs_that_the_engine_leaves_out_are_unknown_and_not_zero(engine, stand_in, logprobs):
+    choice = {"index": 0, "text": "ab", "token_ids": [97, 98], "finish_reason": "stop", "logprobs": logprobs}
+    stand_in.fault = answers(choices=[choice])
+    asked = call(n=1, logprobs=0)
+    assert (await engine.sample(asked)).samples[0][0].logprob is None
+
+    async def streamed(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        known = {"index": 0, "text": "a", "token_ids": [97], "logprobs": {"token_logprobs": [-1.0]}}
+        for part in (known, choice):
+            await response.write(f"data: {json.dumps({'choices': [part]})}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    stand_in.fault = streamed
+    assembly = Assembly(asked)
+    async with aclosing(engine.stream(asked)) as chunks:
+        samples = [assembly.add(chunk) async for chunk in chunks if isinstance(chunk, Chunk)]
+    assert samples[-1] is not None
+    assert (samples[-1].text, samples[-1].logprob) == ("aab", None)
+
+
+@pytest.mark.parametrize(("status", "began"), [(500, True), (502, True), (503, False), (429, False)])
+async def test_a_server_that_turned_the_call_away_generated_nothing(engine, stand_in, status, began):
+    stand_in.fault = answers(status)
+    with pytest.raises(EngineUnavailable) as failure:
+        await engine.sample(call())
+    assert failure.value.began is began
+
+
+async def test_a_negative_count_is_garbage(engine, stand_in):
+    stand_in.fault = answers(choices=[], usage={"prompt_tokens": 3, "completion_tokens": -1})
+    with pytest.raises(EngineGarbage):
+        await engine.sample(call())
 
 
 async def test_the_context_length_is_that_of_the_served_name(engine, stand_in):

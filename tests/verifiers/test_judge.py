@@ -1,8 +1,9 @@
+import asyncio
 import math
 
 import pytest
 
-from engines.base import EngineUnavailable, Sample
+from engines.base import Call, EngineUnavailable, Generation, Sample
 from engines.scripted import ScriptedEngine
 from tests.verifiers.scoring import MESSAGES, response
 from verifiers.judge import Judge, probability_of_yes
@@ -56,3 +57,58 @@ async def test_generates_no_more_than_it_says():
 async def test_an_engine_that_fails_is_an_engine_error():
     with pytest.raises(EngineUnavailable):
         await Judge(ScriptedEngine([EngineUnavailable("down")])).score(MESSAGES, [response("14")])
+
+
+async def test_a_second_call_that_fails_leaves_the_scores_of_the_first():
+    engine = ScriptedEngine([said(Well=0.9), said(yes=1.0), EngineUnavailable("It is down.")])
+    verdict = await Judge(engine).score(MESSAGES, [response("14"), response("15")])
+    assert verdict.scores == (None, 1.0)
+    assert verdict.generated == 2
+    assert verdict.warnings == ("The judge gave 1 of 2 responses no score: It is down.",)
+
+
+async def test_responses_too_long_for_the_context_are_left_out():
+    engine = ScriptedEngine([said(yes=1.0)], context=500)
+    verdict = await Judge(engine).score(MESSAGES, [response("14" * 500), response("15")])
+    assert verdict.scores == (None, 1.0)
+    assert "1 of 2 responses are too long" in verdict.warnings[0]
+    verdict = await Judge(engine).score(MESSAGES, [response("14" * 500)])
+    assert (verdict.scores, verdict.generated) == ((None,), 0)
+
+
+async def test_a_prompt_with_no_room_for_a_second_verdict_is_asked_once():
+    length = len(await _asked("14"))
+    verdict = await Judge(ScriptedEngine([said(Well=1.0)], context=length + 1)).score(
+        MESSAGES, [response("14")]
+    )
+    assert (verdict.scores, verdict.generated) == ((None,), 1)
+
+
+async def _asked(text: str) -> tuple[int, ...]:
+    engine = ScriptedEngine([said(yes=1.0)])
+    await Judge(engine).score(MESSAGES, [response(text)])
+    return engine.calls[0].prompts[0]
+
+
+async def test_calls_go_by_their_conversation():
+    engine = ScriptedEngine([said(yes=1.0)] * 3)
+    other = ({"role": "user", "content": "What is 7 + \ud800?"},)
+    for messages, text in ((MESSAGES, "15"), (MESSAGES, "14"), (other, "15")):
+        await Judge(engine).score(messages, [response(text)])
+    first, same, another = (call.affinity for call in engine.calls)
+    assert first == same != another
+
+
+class _SlowSecondCall(ScriptedEngine):
+    async def sample(self, call: Call) -> Generation:
+        if self.calls:
+            await asyncio.Event().wait()
+        return await super().sample(call)
+
+
+async def test_time_that_runs_out_leaves_the_scores_so_far_and_charges_the_call_it_cut():
+    engine = _SlowSecondCall([said(Well=0.9), said(yes=1.0)])
+    verdict = await Judge(engine).score(MESSAGES, [response("14"), response("15")], seconds=0.05)
+    assert verdict.scores == (None, 1.0)
+    assert verdict.generated == 2 + Judge(engine).max_tokens - 1
+    assert verdict.warnings == ("The judge did not score 1 of 2 responses in time.",)

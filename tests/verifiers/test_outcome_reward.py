@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -73,3 +75,31 @@ async def test_a_server_that_is_not_there_is_unavailable():
     with pytest.raises(EngineUnavailable):
         await OutcomeReward("rm", http, "m").score(MESSAGES, [response("good")])
     await http.close()
+
+
+async def _waiting_on(text):
+    async def answer(request):
+        if (await request.json())["messages"][-1]["content"] == text:
+            await asyncio.Event().wait()
+        return web.json_response({"data": [{"data": [0.5]}]})
+
+    app = web.Application(handler_args={"handler_cancellation": True})
+    app.router.add_post("/pooling", answer)
+    return app
+
+
+async def test_a_slow_response_does_not_lose_the_others():
+    async with serving(await _waiting_on("slow")) as url:
+        http = Transport(url)
+        rm = OutcomeReward("rm", http, "m")
+        verdict = await rm.score(MESSAGES, [response("good"), response("slow")], seconds=0.3)
+        late = await rm.score(MESSAGES, [response("slow")], seconds=0.05)
+        await http.close()
+    assert verdict.scores == (0.5, None)
+    assert verdict.warnings == ("rm scored 1 of 2 responses in time.",)
+    assert late.scores == (None,)
+    assert late.warnings == ("rm scored 0 of 1 responses in time.",)
+
+
+async def test_no_responses_need_no_server():
+    assert (await OutcomeReward("rm", Transport("http://127.0.0.1:9"), "m").score(MESSAGES, [])).scores == ()

@@ -3,6 +3,9 @@ import math
 import pytest
 
 from tests.verifiers.scoring import MESSAGES, response
+from verifiers.exact import Exact
+from verifiers.judge import Judge
+from verifiers.outcome_reward import OutcomeReward
 from verifiers.self_certainty import SelfCertainty
 
 
@@ -25,3 +28,8 @@ async def test_a_longer_response_is_not_punished_for_its_length():
 async def test_no_tokens_and_no_logprobs_have_no_score():
     verdict = await SelfCertainty().score(MESSAGES, [response("", logprob=0.0), response("ab")])
     assert verdict.scores == (None, None)
+
+
+def test_only_what_waits_on_nothing_is_instant():
+    assert SelfCertainty.instant
+    assert not any(verifier.instant for verifier in (Exact, Judge, OutcomeReward))

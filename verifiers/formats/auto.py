@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from verifiers.formats import extract, numerals
-from verifiers.formats.base import Answers
+from verifiers.formats.base import Answers, read_each
 from verifiers.formats.json_value import decode, encode
 from verifiers.formats.mathematics import SHORT, MathAnswers, looks_like_math, tidy
 from verifiers.formats.text import read_text
@@ -41,8 +41,12 @@ class AutoAnswers(Answers):
     def format(self) -> str:
         return "auto"
 
+    @property
+    def warnings(self) -> list[str]:
+        return self._math.warnings
+
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
-        return [await self._canonical(content) for content in contents]
+        return [await self._canonical(reading) for reading in await read_each(self._read, contents)]
 
     async def matches(self, answers: Sequence[str | None], reference: str) -> list[bool]:
         expected = self._read(reference)
@@ -59,8 +63,7 @@ class AutoAnswers(Answers):
             return canonical
         return self._tool_calls.group(canonical)
 
-    async def _canonical(self, content: str) -> str | None:
-        reading = self._read(content)
+    async def _canonical(self, reading: _Reading | None) -> str | None:
         if reading is None:
             return None
         if reading.kind == "calls":

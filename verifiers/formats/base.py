@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+LONG = 100_000
+"""Characters that are read in process: more would hold the event loop up."""
 
 
 class AnswerFormatError(ValueError):
@@ -21,6 +27,11 @@ class Answers(Protocol):
     @property
     def format(self) -> str:
         """The format's name, one of `FORMATS`."""
+        ...
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the format gave up on so far, a sentence each, no sentence twice."""
         ...
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
@@ -46,22 +57,30 @@ class Answers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Independent(Answers):
-    """A format that reads each text by itself, in process."""
+    """A format that reads each text by itself."""
 
     name: str
     read: Callable[[str], str | None]
     read_reference: Callable[[str], str | None]
+    warnings: list[str] = field(default_factory=list, compare=False)
 
     @property
     def format(self) -> str:
         return self.name
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
-        return [self.read(content) for content in contents]
+        return await read_each(self.read, contents)
 
     async def matches(self, answers: Sequence[str | None], reference: str) -> list[bool]:
         expected = self.read_reference(reference)
         return [answer is not None and answer == expected for answer in answers]
+
+
+async def read_each(read: Callable[[str], T], texts: Sequence[str]) -> list[T]:
+    """`read` of each text, in a thread of its own where they are longer than `LONG` together."""
+    if sum(map(len, texts)) > LONG:
+        return await asyncio.to_thread(lambda: [read(text) for text in texts])
+    return [read(text) for text in texts]
 
 
 def encodable(text: str) -> str:

@@ -15,6 +15,8 @@ MOST_CHARACTERS = 100_000
 MOST_NESTING = 64
 _LARGEST_EXPONENT = 308
 _TRIES = 8
+_SCANNED = 1_000
+"""Characters from which a text is scanned, in a tenth of the time, before its numbers are read exactly."""
 _START = re.compile(r"[{\[]")
 _FENCE_LANGUAGE = re.compile(r"^[A-Za-z0-9]*\n")
 
@@ -35,6 +37,7 @@ def _refuse(literal: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_refuse)
+_SCANNER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def decode(text: str, start: int = 0) -> tuple[Any, int]:
@@ -43,12 +46,15 @@ def decode(text: str, start: int = 0) -> tuple[Any, int]:
     Of equal keys the last counts. Raises ValueError for what is not JSON (NaN and Infinity too), or is
     longer than `MOST_CHARACTERS`, nested deeper than `MOST_NESTING`, or has a number beyond 1e308.
     """
+    if len(text) - start > MOST_CHARACTERS:
+        value, length = decode(text[start : start + MOST_CHARACTERS])
+        return value, start + length
     try:
+        if len(text) - start > _SCANNED:
+            _SCANNER.raw_decode(text, start)
         value, end = _DECODER.raw_decode(text, start)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
-    if end - start > MOST_CHARACTERS:
-        raise ValueError("too long")
     if (
         text.count("{", start, end) + text.count("[", start, end) > MOST_NESTING
         and nesting(value) > MOST_NESTING

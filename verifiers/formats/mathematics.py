@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from verifiers.formats import extract, numerals
-from verifiers.formats.base import Answers, encodable
+from verifiers.formats.base import Answers, encodable, read_each
 from verifiers.formats.latex_equality import equal, first_equal
 from verifiers.workers import WorkerFailed, Workers
 
@@ -77,14 +77,19 @@ class MathAnswers(Answers):
         self._classes: list[_Expression] = []
         self._known: dict[str, str] = {}
         self._failures = 0
+        self._warnings: list[str] = []
         self._lock = asyncio.Lock()
 
     @property
     def format(self) -> str:
         return "math"
 
+    @property
+    def warnings(self) -> list[str]:
+        return self._warnings
+
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
-        return [await self.classify(read) if (read := read_math(content)) else None for content in contents]
+        return [await self.classify(read) if read else None for read in await read_each(read_math, contents)]
 
     async def matches(self, answers: Sequence[str | None], reference: str) -> list[bool]:
         expected = _Expression.of(read_reference(reference))
@@ -132,6 +137,13 @@ class MathAnswers(Answers):
             return await self._workers.run(comparison, *arguments, timeout=_SECONDS)
         except WorkerFailed:
             self._failures += 1
+            if self._failures == 1:
+                self._warnings.append("A comparison of mathematical answers failed: they count as different.")
+            if self._failures == _MOST_FAILURES:
+                self._warnings.append(
+                    f"After {_MOST_FAILURES} failures no more mathematical answers were compared: those written"
+                    " differently count as different."
+                )
             return None
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import re2
 
 from verifiers.formats import extract
-from verifiers.formats.base import AnswerFormatError, Answers, encodable
+from verifiers.formats.base import AnswerFormatError, Answers, encodable, read_each
 from verifiers.workers import WorkerFailed, Workers
 
 MOST_PATTERN_CHARACTERS = 1_000
 _PATTERN_BYTES = 1 << 20
 _SECONDS = 2.0
+_SECONDS_PER_CHARACTER = 1e-5
+_MOST_SECONDS = 10.0
+_GAVE_UP = (
+    "Matching the pattern took too long or too much memory: the responses it was to read have no answer."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +27,26 @@ class RegexAnswers(Answers):
     """What group `capture` holds in the last match of `pattern` (RE2 syntax); None where that is nothing.
 
     RE2 takes time linear in the text, but as much as a second for a large pattern and a long text: it runs
-    in a worker with a time limit, past which no response has an answer.
+    in a worker with a time limit that grows with the texts, past which no response has an answer.
     """
 
     pattern: str
     capture: int | str
     workers: Workers
+    warnings: list[str] = field(default_factory=list, compare=False)
 
     @property
     def format(self) -> str:
         return "regex"
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
-        texts = [encodable(content) for content in contents]
+        texts = await read_each(encodable, contents)
+        seconds = min(_MOST_SECONDS, _SECONDS + _SECONDS_PER_CHARACTER * sum(map(len, texts)))
         try:
-            return await self.workers.run(last_matches, self.pattern, self.capture, texts, timeout=_SECONDS)
+            return await self.workers.run(last_matches, self.pattern, self.capture, texts, timeout=seconds)
         except WorkerFailed:
+            if _GAVE_UP not in self.warnings:
+                self.warnings.append(_GAVE_UP)
             return [None] * len(texts)
 
     async def matches(self, answers: Sequence[str | None], reference: str) -> list[bool]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from verifiers.formats.base import Answers
+from verifiers.formats.base import Answers, read_each
 from verifiers.formats.json_value import encode
 from verifiers.tool_calls import parse_tool_calls
 
@@ -19,6 +19,7 @@ class ToolCallAnswers(Answers):
     """
 
     exclude: frozenset[str] = frozenset()
+    warnings: list[str] = field(default_factory=list, compare=False)
 
     @property
     def format(self) -> str:
@@ -37,7 +38,7 @@ class ToolCallAnswers(Answers):
         return encode(shown[0] if len(shown) == 1 else shown) if shown else None
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
-        return [self.read(content) for content in contents]
+        return await read_each(self.read, contents)
 
     async def matches(self, answers: Sequence[str | None], reference: str) -> list[bool]:
         expected = self.read(reference)

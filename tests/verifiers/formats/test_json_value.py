@@ -79,3 +79,9 @@ def test_any_text_is_read_without_error_and_the_answer_reads_as_itself(text: str
 @pytest.mark.parametrize("piece", ["[", "{", '{"a":', "[1,", "```", "```{", "9"])
 def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
     read_json(piece * (1_000_000 // len(piece)))
+
+
+def test_numbers_of_a_long_text_are_read_exactly_and_only_so_much_of_it_is_read() -> None:
+    assert read_json("[1.0" + " " * 2_000 + "]") == "[1]"
+    assert read_json("x" * 200_000 + '{"a": 1.0} and more' + " " * 200_000) == '{"a":1}'
+    assert read_json("[" + "1," * 50_000 + "1]") is None

@@ -120,8 +120,11 @@ async def test_an_expression_that_cannot_be_computed_is_an_answer_of_its_own(wor
 async def test_after_a_few_failures_workers_are_asked_no_more() -> None:
     workers = Refusing()
     distinct = [f"x^{power}" for power in range(20)]
-    assert await MathAnswers(workers).canonical(boxed(*distinct)) == distinct
+    answers = MathAnswers(workers)
+    assert await answers.canonical(boxed(*distinct)) == distinct
     assert workers.calls == 3
+    assert ["failed" in answers.warnings[0], "After 3 failures" in answers.warnings[1]] == [True, True]
+    assert len(answers.warnings) == 2
 
 
 async def test_normal_form_keeps_the_space_that_separates_numbers() -> None:

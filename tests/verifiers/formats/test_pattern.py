@@ -1,5 +1,6 @@
 import pytest
 
+from verifiers.formats import pattern as pattern_format
 from verifiers.formats.base import AnswerFormatError
 from verifiers.formats.pattern import RegexAnswers, check_pattern
 from verifiers.workers import Workers
@@ -39,8 +40,16 @@ async def test_a_reference_is_bare_or_is_matched(workers: Workers) -> None:
         assert await answers.matches(["22", "1", None], reference) == [True, False, False]
 
 
-async def test_a_pattern_too_slow_for_its_text_leaves_no_answer(workers: Workers) -> None:
-    assert await regex(workers, "(?:\\w?){400}z").canonical(["a" * 400_000]) == [None]
+async def test_a_pattern_too_slow_for_its_text_leaves_no_answer_and_a_warning(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pattern_format, "_MOST_SECONDS", 0.2)
+    answers = regex(workers, "(?:\\w?){400}z")
+    assert answers.warnings == []
+    for _ in range(2):
+        assert await answers.canonical(["a" * 400_000]) == [None]
+    (warning,) = answers.warnings
+    assert "took too long" in warning
 
 
 async def test_a_match_at_every_character_is_no_trouble(workers: Workers) -> None:

@@ -35,6 +35,7 @@ async def test_a_schema_that_takes_for_ever_leaves_no_answer(workers: Workers) -
         check_schema({"$defs": {**fan, "a40": {"type": "string"}}, "$ref": "#/$defs/a0"}), workers
     )
     assert await answers.canonical(["1"]) == [None]
+    assert ["took too long" in warning for warning in answers.warnings] == [True]
 
 
 async def test_a_pattern_that_backtracks_elsewhere_is_linear_here(workers: Workers) -> None:
@@ -57,6 +58,9 @@ async def test_a_pattern_that_backtracks_elsewhere_is_linear_here(workers: Worke
         ({"const": {1, 2}}, "JSON"),
         ({"const": "\ud800"}, "UTF-8"),
         ({"enum": ["x" * 40_000]}, "characters"),
+        ({"patternProperties": 3}, "object"),
+        ({"pattern": "(?:\\p{L}|\\p{N}){80}"}, "regex"),
+        ({"allOf": [{"$ref": "#"}] * 9, "unevaluatedProperties": False}, "more than 8 references"),
     ],
 )
 async def test_what_is_no_usable_schema_is_refused_by_name(schema: dict[str, Any], reason: str) -> None:
