@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,6 +14,7 @@ from service.errors import ApiError
 from service.logs import logger
 from service.metrics import Metrics
 from service.middleware.access import CLIENT_LEFT, Access
+from service.openapi import Pages
 from service.replies import json_response
 from service.routes import catalog, completions, health
 from service.world import World
@@ -32,6 +35,8 @@ def create_app(world: World) -> Starlette:
     )
     app.state.world = world
     app.state.metrics = metrics
+    app.state.created = int(time.time())
+    app.state.pages = Pages(world.config)
     return app
 
 
@@ -60,4 +65,6 @@ async def _bug(request: Request, error: Exception) -> Response:
     request_id = request.state.request_id
     logger().error("bug", request_id=request_id, exc_info=error)
     message = f"Aliquot failed. This is a bug; report it with the request id {request_id} and the log's entry for it."
-    return _reply(ApiError(500, "internal_error", message))
+    reply = _reply(ApiError(500, "internal_error", message))
+    reply.headers["X-Request-Id"] = request_id  # this handler stands outside of Access
+    return reply

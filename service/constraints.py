@@ -40,6 +40,11 @@ def _constraint(request: ChatRequest) -> dict[str, Any] | None:
         raise unreadable(message, "response_format")
     if forced:
         return {"json": _call_schema(request)}
+    if wanted and wanted.type != "json_schema" and wanted.json_schema is not None:
+        message = (
+            f"response_format.json_schema is not of the type {wanted.type}. Leave it out, or use json_schema."
+        )
+        raise unreadable(message, "response_format.json_schema")
     if wanted and wanted.type == "json_object":
         return {"json_object": True}
     if wanted and wanted.type == "json_schema":

@@ -7,6 +7,8 @@ from typing import Any
 from engines.base import EngineError, EngineRefused
 
 RETRY_AFTER_SECONDS = 5
+NOT_REPEATED = (408, 504)
+"""OpenAI's clients repeat a call that ended with one of these, and would spend its budget again."""
 
 
 class ApiError(Exception):
@@ -30,7 +32,10 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status in NOT_REPEATED:
+            headers["X-Should-Retry"] = "false"
+        return headers
 
     def body(self) -> dict[str, Any]:
         kind = "invalid_request_error" if self.status < 500 else "server_error"
@@ -53,6 +58,12 @@ def too_late(seconds: float) -> ApiError:
         f"No answer was finished within {seconds:.3g} s. Raise scaling.budget.seconds or lower max_tokens."
     )
     return ApiError(504, "deadline_before_first_answer", message, param="scaling.budget.seconds")
+
+
+def too_few_tokens(tokens: int | None) -> ApiError:
+    """422: the budget in tokens had no room for an answer."""
+    message = f"{tokens} tokens have no room for one answer and what judges it. Raise scaling.budget.tokens."
+    return undoable("budget_too_small", message, "scaling.budget.tokens")
 
 
 def engine_failed(error: EngineError) -> ApiError:

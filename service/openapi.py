@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from html import escape
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +30,25 @@ RUN_ERRORS = {
 }
 
 
+class Pages:
+    """The description of one service and the page that shows it, each encoded once."""
+
+    def __init__(self, config: WorldConfig) -> None:
+        self._config = config
+
+    @cached_property
+    def _description(self) -> Json:
+        return describe(self._config)
+
+    @cached_property
+    def openapi(self) -> bytes:
+        return encode(self._description)
+
+    @cached_property
+    def docs(self) -> bytes:
+        return page(self._description)
+
+
 def describe(config: WorldConfig) -> Json:
     """The OpenAPI 3.1 description of a service with this configuration."""
     chat = "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
@@ -40,6 +60,7 @@ def describe(config: WorldConfig) -> Json:
         },
         "/v1/scale": {"post": _run("The same, in the native form.", scale, reply.ScalingOutcome)},
         "/v1/models": _get("The configured models, and whether each one's engine answers.", reply.Models),
+        "/v1/models/{id}": _one_model(),
         "/v1/strategies": _get(
             "The strategies, each with the JSON schema of its `params`.", reply.Strategies
         ),
@@ -124,6 +145,12 @@ def _run(summary: str, text: str, model: type[BaseModel]) -> Json:
 
 def _get(summary: str, model: type[BaseModel], others: Json | None = None) -> Json:
     return {"get": {"summary": summary, "responses": {"200": _answer("OK", model), **(others or {})}}}
+
+
+def _one_model() -> Json:
+    told = _get("One of the models.", reply.Model, {"404": _answer(RUN_ERRORS[404], reply.Error)})
+    told["get"]["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return told
 
 
 def _answer(text: str, model: type[BaseModel]) -> Json:

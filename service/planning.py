@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from budgets.budget import Budget
+from budgets.ledger import Ledger
 from engines.base import Engine, EngineError, Message
 from service.constraints import sampling_fields
 from service.errors import engine_failed, too_late, undoable, unreadable
-from service.messages import check_text, plain_messages
+from service.messages import plain_messages
 from service.schemas import AnswerRequest, BudgetRequest, ChatRequest, ScalingRequest
 from service.settings import BudgetConfig
 from service.world import World
@@ -28,14 +30,18 @@ ChosenBy = Literal["request", "effort", "default"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a run needs; nothing of it can fail any more but the engine."""
+    """Everything that a run needs; nothing of it can fail any more but the engine.
+
+    `ledger` has been open, and its seconds have counted, since the request was read.
+    """
 
     model: str
     engine: Engine
     problem: Problem
     strategy: Strategy
     chosen_by: ChosenBy
-    budget: Budget
+    ledger: Ledger
+    most_seconds: float
     verifier: Verifier | None
     answers: Answers
     seed: int | None
@@ -44,35 +50,35 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-async def plan(world: World, request: ChatRequest) -> Plan:
+async def plan(world: World, request: ChatRequest, clock: Callable[[], float] = time.monotonic) -> Plan:
     """The plan of a request. Raises ApiError where it cannot be done, with the field and the mend."""
-    check_text(request)
     scaling = request.scaling or ScalingRequest()
     engine = world.engine(request.model)
     _check_messages(world, request)
     strategy = _strategy(world, scaling)
     budget, chosen_by, warnings = _budget(world, request, scaling)
+    ledger = Ledger(budget, clock, most_seconds=world.limits.seconds)
     answers = _answers(world, request, scaling.answer or AnswerRequest())
     verifier = world.verifier(scaling.verifier, strategy, engine, answers)
     sampling = sampling_fields(request)
     messages = plain_messages(request)
-    seconds = budget.seconds or world.limits.seconds
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ledger.seconds_left):
             prompt, limit = await _prompt(engine, request, messages)
     except TimeoutError as late:
-        raise too_late(seconds) from late
+        raise too_late(ledger.seconds) from late
     return Plan(
         model=request.model,
         engine=engine,
-        problem=Problem(messages, prompt, limit, request.n, _stops(request), sampling),
+        problem=Problem(messages, prompt, limit, request.n or 1, _stops(request), sampling),
         strategy=strategy,
         chosen_by=chosen_by,
-        budget=budget,
+        ledger=ledger,
+        most_seconds=budget.seconds or world.limits.seconds,
         verifier=verifier,
         answers=answers,
         seed=request.seed,
-        tools=bool(request.tools) and request.tool_choice != "none",
+        tools=request.may_call,
         created=int(time.time()),
         warnings=warnings,
     )
@@ -92,10 +98,10 @@ def _strategy(world: World, scaling: ScalingRequest) -> Strategy:
     if name not in registry():
         known = ", ".join(registry())
         raise undoable(
-            "unknown_strategy", f"There is no strategy {name!r}. There are {known}.", "scaling.strategy"
+            "unknown_strategy", f"There is no strategy {name[:100]!r}. There are {known}.", "scaling.strategy"
         )
     try:
-        return build(name, scaling.params)
+        return build(name, scaling.params or {})
     except BadParameter as error:
         raise unreadable(str(error), f"scaling.params.{error.param}", "invalid_value") from error
 
@@ -113,7 +119,7 @@ def _budget(
         efforts = world.defaults.effort
         if request.reasoning_effort not in efforts:
             known = ", ".join(efforts)
-            message = f"There is no effort {request.reasoning_effort!r}. There are {known}."
+            message = f"There is no effort {request.reasoning_effort[:100]!r}. There are {known}."
             raise unreadable(message, "reasoning_effort", "unknown_effort")
         caps, chosen_by = efforts[request.reasoning_effort], "effort"
     elif asked is not None:
@@ -121,18 +127,22 @@ def _budget(
         _check_units(world, asked)
     samples = min(caps.samples or world.defaults.budget.samples, world.limits.samples)
     warnings: tuple[str, ...] = ()
-    if request.temperature is not None and request.temperature < GREEDY and samples > 1:
+    greedy = request.temperature is not None and request.temperature < GREEDY
+    if greedy and samples > 1:
         samples, warnings = 1, ("At temperature 0 all samples are equal, so one was drawn.",)
-    if request.n > samples:
+    wanted = request.n or 1
+    if wanted > samples:
         message = (
-            f"n asks for {request.n} answers from {samples} samples. Raise scaling.budget.samples or lower n."
+            f"n asks for {wanted} answers from {samples} samples. Raise scaling.budget.samples or lower n."
         )
+        if greedy:
+            message = (
+                f"At temperature 0 there is one answer, and n asks for {wanted}. Raise it, or ask for n: 1."
+            )
         raise undoable("budget_too_small", message, "n")
-    return (
-        Budget(samples, min(caps.tokens or world.limits.tokens, world.limits.tokens), caps.seconds),
-        chosen_by,
-        warnings,
-    )
+    tokens = min(caps.tokens or world.limits.tokens, world.limits.tokens)
+    seconds = caps.seconds and min(caps.seconds, world.limits.seconds)
+    return Budget(samples, tokens, seconds), chosen_by, warnings
 
 
 def _check_units(world: World, asked: BudgetRequest) -> None:
@@ -152,12 +162,12 @@ def _check_units(world: World, asked: BudgetRequest) -> None:
 def _answers(world: World, request: ChatRequest, asked: AnswerRequest) -> Answers:
     try:
         return make_answers(
-            asked.format,
+            asked.format or "auto",
             pattern=asked.pattern,
             group=asked.group,
             schema=asked.json_schema,
-            exclude=asked.exclude,
-            tools=bool(request.tools),
+            exclude=asked.exclude or (),
+            tools=request.may_call,
             workers=world.workers,
         )
     except AnswerFormatError as error:
@@ -177,7 +187,7 @@ async def _prompt(
 ) -> tuple[tuple[int, ...], int]:
     """The prompt's token ids, and the most tokens that a sample may have."""
     tools: list[dict[str, Any]] = []
-    if request.tools and request.tool_choice != "none":
+    if request.tools and request.may_call:
         tools = [tool.model_dump(exclude_none=True) for tool in request.tools]
     try:
         prompt = await engine.tokenize(messages, tools=tools, template=request.chat_template_kwargs)
@@ -192,11 +202,20 @@ async def _prompt(
     if room < 1:
         message = f"The prompt has {len(prompt)} tokens, and {request.model} takes {context} in all. Shorten messages."
         raise unreadable(message, "messages", "context_length_exceeded")
-    field = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
-    asked = request.max_completion_tokens or request.max_tokens
+    field, asked = _most_tokens(request)
     if asked and asked > room:
         message = (
             f"{field} is {asked}, but a prompt of {len(prompt)} tokens leaves {room} of {context}. Lower it."
         )
         raise unreadable(message, field, "context_length_exceeded")
     return prompt, asked or room
+
+
+def _most_tokens(request: ChatRequest) -> tuple[str, int | None]:
+    """The field that says how long a sample may be, and what it says."""
+    if request.max_completion_tokens is None:
+        return "max_tokens", request.max_tokens
+    if request.max_tokens not in (None, request.max_completion_tokens):
+        message = "max_tokens and max_completion_tokens differ, and mean the same. Give one of them."
+        raise unreadable(message, "max_tokens")
+    return "max_completion_tokens", request.max_completion_tokens

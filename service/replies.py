@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from service.running import Run
 from strategies.base import Candidate
+from verifiers.formats.base import encodable
 from verifiers.reasoning import split_reasoning
 from verifiers.tool_calls import parse_tool_calls
 
@@ -89,13 +91,13 @@ def usage(run: Run) -> Json:
 
 def scaling(run: Run) -> Json:
     """How the budget was spent, and on what answers."""
-    plan, outcome = run.plan, run.outcome
+    plan, outcome, budget = run.plan, run.outcome, run.plan.ledger.budget
     reply: Json = {
         "strategy": plan.strategy.name,
         "chosen_by": plan.chosen_by,
         "params": plan.strategy,
         "verifier": plan.verifier.name if plan.verifier else None,
-        "budget": plan.budget,
+        "budget": {"samples": budget.samples, "tokens": budget.tokens, "seconds": plan.most_seconds},
         "spent": _spent(run),
         "answers": answers(run),
         "stopped_because": outcome.stopped_because,
@@ -145,5 +147,6 @@ def _candidate(candidate: Candidate) -> Json:
 
 
 def _tool_call(name: str, arguments: Mapping[str, Any]) -> Json:
-    function = {"name": name, "arguments": encode(arguments).decode()}
+    written = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    function = {"name": encodable(name), "arguments": encodable(written)}
     return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}

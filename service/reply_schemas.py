@@ -22,8 +22,8 @@ class Error(BaseModel):
 
 class Budget(BaseModel):
     samples: int
-    tokens: int | None
-    seconds: float | None
+    tokens: int
+    seconds: float
 
 
 class Spent(BaseModel):
@@ -123,6 +123,7 @@ class ScalingOutcome(BaseModel):
 class Model(BaseModel):
     id: str
     object: Literal["model"]
+    created: int
     owned_by: str
     ready: bool
     hardware: str | None

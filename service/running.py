@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from budgets.ledger import Ledger, Spent
-from service.errors import engine_failed, too_late
+from budgets.ledger import Spent
+from service.errors import ApiError, engine_failed, too_few_tokens, too_late
 from service.planning import Plan
 from strategies.base import Outcome
 from strategies.search import Event, Search
@@ -24,13 +24,13 @@ class Run:
     warnings: tuple[str, ...]
 
 
-async def run(
-    plan: Plan, ledger: Ledger, *, listen: Callable[[Event], None] | None = None, live: bool = False
-) -> Run:
-    """Run a plan within the ledger of its budget.
+async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live: bool = False) -> Run:
+    """Run a plan within its ledger.
 
-    Raises ApiError: 503 where the engine failed with nothing in hand, 504 where time ran out before a first answer.
+    Raises ApiError where nothing is in hand: 503 where the engine failed, 422 where the tokens had no room for an
+    answer, 504 where time ran out before a first one.
     """
+    ledger = plan.ledger
     search = Search(
         plan.engine,
         plan.problem,
@@ -43,12 +43,25 @@ async def run(
     )
     outcome = await plan.strategy.run(search)
     if not outcome.candidates:
-        raise engine_failed(search.failure) if search.failure else too_late(ledger.seconds)
+        raise _nothing(plan, search, outcome)
     return Run(
         plan=plan,
         outcome=outcome,
         spent=ledger.spent,
         seconds=ledger.seconds,
         trace=tuple(search.trace),
-        warnings=(*plan.warnings, *search.warnings),
+        warnings=(*plan.warnings, *search.warnings, *_fewer(plan, outcome)),
     )
+
+
+def _nothing(plan: Plan, search: Search, outcome: Outcome) -> ApiError:
+    if search.failure:
+        return engine_failed(search.failure)
+    if outcome.stopped_because == "budget_tokens":
+        return too_few_tokens(plan.ledger.budget.tokens)
+    return too_late(plan.ledger.seconds)
+
+
+def _fewer(plan: Plan, outcome: Outcome) -> tuple[str, ...]:
+    asked, found = plan.problem.k, len(outcome.candidates)
+    return (f"n asked for {asked} answers, and {found} came out of this run.",) if found < asked else ()

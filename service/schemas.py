@@ -1,15 +1,20 @@
-"""What clients may send. Unknown fields are refused by name; nothing is dropped."""
+"""What clients may send. Unknown fields are refused by name; nothing is dropped. A null is a field left out."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from service.errors import ApiError, unreadable
+from service.body_errors import first_fault, refuse_nul
+from service.json_objects import plain_json
 
-Finite = Field(allow_inf_nan=False)
+MOST_MESSAGES = 10_000
+MOST_PARTS = 1_000
+
+Body = TypeVar("Body", bound=BaseModel)
 Positive = Annotated[int, Field(ge=1, le=2**31)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(plain_json)]
 
 
 class _Body(BaseModel):
@@ -29,11 +34,11 @@ class BudgetRequest(_Body):
 class AnswerRequest(_Body):
     """When two answers are the same. `pattern`, `group`: `regex`; `schema`: `json`; `exclude`: `tool_call`."""
 
-    format: Literal["auto", "math", "number", "choice", "json", "text", "regex", "tool_call"] = "auto"
+    format: Literal["auto", "math", "number", "choice", "json", "text", "regex", "tool_call"] | None = None
     pattern: str | None = None
     group: int | str | None = None
-    json_schema: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
-    exclude: Annotated[list[str], Field(max_length=64)] = []
+    json_schema: Annotated[JsonObject | None, Field(alias="schema")] = None
+    exclude: Annotated[list[str], Field(max_length=64, fail_fast=True)] | None = None
 
 
 class VerifierRequest(_Body):
@@ -51,7 +56,7 @@ class ScalingRequest(_Body):
     budget: BudgetRequest | None = None
     verifier: str | VerifierRequest | None = None
     answer: AnswerRequest | None = None
-    params: dict[str, Any] = {}
+    params: JsonObject | None = None
 
 
 class TextPart(_Body):
@@ -65,24 +70,33 @@ class FunctionCall(_Body):
 
 
 class MessageToolCall(_Body):
+    """A call in an earlier answer. `index` is what a client that gathered it from a stream sends back."""
+
     id: str
+    index: Annotated[int | None, Field(exclude=True)] = None
     type: Literal["function"] = "function"
     function: FunctionCall
 
 
 class ChatMessage(_Body):
+    """A message. What OpenAI's client adds when it sends an answer back is taken where it is empty."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], Field(max_length=MOST_PARTS, fail_fast=True)] | None = None
     name: str | None = None
-    tool_calls: list[MessageToolCall] | None = None
+    tool_calls: Annotated[list[MessageToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    refusal: Annotated[Literal[""] | None, Field(exclude=True)] = None
+    annotations: Annotated[list[Any] | None, Field(max_length=0, exclude=True)] = None
+    audio: Annotated[None, Field(exclude=True)] = None
+    function_call: Annotated[None, Field(exclude=True)] = None
 
 
 class Function(_Body):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
@@ -101,9 +115,9 @@ class NamedTool(_Body):
 
 
 class JsonSchema(_Body):
-    name: str = "answer"
+    name: str | None = None
     description: str | None = None
-    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
+    json_schema: Annotated[JsonObject, Field(alias="schema")]
     strict: bool | None = None
 
 
@@ -113,18 +127,18 @@ class ResponseFormat(_Body):
 
 
 class StreamOptions(_Body):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class ChatRequest(_Body):
     """OpenAI's chat completion request, and `scaling`. `n` is how many answers to return."""
 
     model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     scaling: ScalingRequest | None = None
     reasoning_effort: str | None = None
-    n: Annotated[int, Field(ge=1, le=10_000)] = 1
-    stream: bool = False
+    n: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -133,58 +147,46 @@ class ChatRequest(_Body):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: (
+        Annotated[
+            dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=10_000, fail_fast=True)
+        ]
+        | None
+    ) = None
+    logprobs: Literal[False] | None = None
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16, fail_fast=True)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     thinking_token_budget: Annotated[int, Field(ge=0, le=2**31)] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    chat_template_kwargs: JsonObject | None = None
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] | None = None
+    parallel_tool_calls: Literal[True] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     response_format: ResponseFormat | None = None
     user: Annotated[str, Field(max_length=512)] | None = None
 
+    @property
+    def may_call(self) -> bool:
+        """Whether an answer may call a tool."""
+        return bool(self.tools) and self.tool_choice != "none"
+
 
 def read_chat(body: bytes) -> ChatRequest:
     """The request in `body`, or ApiError 400."""
-    try:
-        return ChatRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise _first(error) from error
+    return _read(ChatRequest, body, "")
 
 
 def read_scaling(header: str) -> ScalingRequest:
-    """The scaling in the header X-Aliquot-Scaling, or ApiError 400."""
+    """The scaling in the header X-Aliquot-Scaling, its bytes as one character each; or ApiError 400."""
+    return _read(ScalingRequest, header.encode("latin-1"), "X-Aliquot-Scaling")
+
+
+def _read(shape: type[Body], text: bytes, within: str) -> Body:
     try:
-        return ScalingRequest.model_validate_json(header)
+        body = shape.model_validate_json(text)
     except ValidationError as error:
-        raise _first(error, within="X-Aliquot-Scaling") from error
-
-
-def _first(error: ValidationError, within: str = "") -> ApiError:
-    """The first thing that is wrong, as a sentence; of a union, of the alternative whose type was met."""
-    problem = min(
-        error.errors(include_url=False, include_context=False),
-        key=lambda e: (e["type"].endswith("_type"), len(e["loc"])),
-    )
-    if problem["type"] == "json_invalid":
-        what = f"{within or 'The body'} is not valid JSON: {problem['msg'].removeprefix('Invalid JSON: ')}."
-        return unreadable(what, within or None, "invalid_json")
-    param = ".".join(filter(None, (within, *(str(part) for part in problem["loc"] if _is_field(part)))))
-    if problem["type"] == "extra_forbidden":
-        return unreadable(f"{param} is not a parameter of Aliquot. Leave it out.", param, "unknown_parameter")
-    if problem["type"] == "missing":
-        return unreadable(f"{param} is missing. Add it.", param, "missing_parameter")
-    given = "" if problem["type"] == "model_type" else f", not {str(problem['input'])[:80]!r}"
-    return unreadable(f"{param or 'The body'}: {problem['msg']}{given}.", param or None, "invalid_value")
-
-
-def _is_field(part: int | str) -> bool:
-    """Whether a part of an error's path is a field or an index, and no name of a union's alternative."""
-    return isinstance(part, int) or (
-        part.replace("_", "").isalnum() and part.lower() == part and part not in _TYPES
-    )
-
-
-_TYPES = frozenset({"str", "int", "float", "bool", "constrained-str"})
+        raise first_fault(error, within) from error
+    if b"\\u0000" in text:
+        refuse_nul(body.model_dump(exclude_unset=True, by_alias=True), within)
+    return body

@@ -106,7 +106,7 @@ class Limits(_Part):
     samples: Annotated[int, Field(ge=1, le=10_000)] = 256
     tokens: Annotated[int, Field(ge=1)] = 1_000_000
     seconds: Annotated[float, Field(gt=0)] = 600
-    messages: Annotated[int, Field(ge=1)] = 1_000
+    messages: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_bytes: Annotated[int, Field(ge=1_000)] = 4_000_000
     body_seconds: Annotated[float, Field(gt=0)] = 30
 

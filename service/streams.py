@@ -54,7 +54,7 @@ async def events(start: Runner, live: bool) -> AsyncGenerator[Event | Run | ApiE
 
 async def chat_chunks(plan: Plan, start: Runner, id: str, include_usage: bool) -> AsyncGenerator[bytes]:
     """OpenAI's chunks of the answer; progress in comments. A single sample's text comes as it is generated."""
-    live = plan.budget.samples == 1 and not plan.tools
+    live = plan.ledger.budget.samples == 1 and not plan.tools
     chunks = _Chunks(plan, id)
     splitter = ReasoningSplitter()
     yield chunks.chunk(0, {"role": "assistant", "content": ""})
@@ -111,6 +111,8 @@ class _Chunks:
             if not spoken:
                 for n, call in enumerate(message.get("tool_calls", ())):
                     call["index"] = n
+                if i == 0:  # the opening chunk has said it
+                    del message["role"]
                 yield self.chunk(i, message)
             last = i == len(replies) - 1
             yield self.chunk(i, {}, reason, **({"scaling": scaling(run)} if last else {}))

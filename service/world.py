@@ -91,13 +91,12 @@ class World:
         """Whether each model's engine answers."""
         return {name: await engine.ready() for name, engine in self._engines.items()}
 
-    def engine(self, name: str) -> Engine:
-        """The engine of the model `name`. Raises ApiError 404."""
+    def engine(self, name: str, param: str = "model") -> Engine:
+        """The engine of the model `name`, which the field `param` asks for. Raises ApiError 404."""
         if name not in self._engines:
             known = ", ".join(self._engines)
-            raise ApiError(
-                404, "model_not_found", f"There is no model {name!r}. There are {known}.", param="model"
-            )
+            message = f"There is no model {name[:100]!r}. There are {known}."
+            raise ApiError(404, "model_not_found", message, param=param)
         return self._engines[name]
 
     def verifier(
@@ -124,7 +123,7 @@ class World:
     def _named(self, asked: VerifierRequest, engine: Engine, answers: Answers) -> Verifier:
         if asked.name not in self.verifier_names:
             known = ", ".join(self.verifier_names)
-            message = f"There is no verifier {asked.name!r}. There are {known}."
+            message = f"There is no verifier {asked.name[:100]!r}. There are {known}."
             raise undoable("unknown_verifier", message, "scaling.verifier")
         takes = {"exact": {"reference"}, "judge": {"model"}}.get(asked.name, set())
         for option in ("reference", "model"):
@@ -141,7 +140,7 @@ class World:
                 raise undoable("verifier_required", message, "scaling.verifier.reference")
             return Exact(answers, asked.reference)
         if asked.name == "judge":
-            return Judge(self.engine(asked.model) if asked.model else engine)
+            return Judge(self.engine(asked.model, "scaling.verifier.model") if asked.model else engine)
         return self._configured(asked.name)
 
     def _configured(self, name: str) -> Verifier:

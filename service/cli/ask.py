@@ -19,6 +19,8 @@ def _option(panel: str, help: str, **more: Any) -> Any:
     return typer.Option(help=help, rich_help_panel=panel, **more)
 
 
+SECONDS = 120.0
+
 _BUDGET, _SAMPLE = "How the budget is spent", "How each sample is drawn"
 _FORMATS = "When two answers are the same: auto, number, math, choice, json, text."
 
@@ -26,7 +28,7 @@ Question = Annotated[str, typer.Argument(help="The question, or - to read it fro
 Strategy = Annotated[str | None, _option(_BUDGET, "See `aliquot strategies`.")]
 Samples = Annotated[int | None, _option(_BUDGET, "Most samples.")]
 Tokens = Annotated[int | None, _option(_BUDGET, "Most generated tokens, of all samples.")]
-Seconds = Annotated[float | None, _option(_BUDGET, "Most seconds.")]
+Seconds = Annotated[float | None, _option(_BUDGET, "Most seconds. With another cap given: 120.")]
 Params = Annotated[
     list[str] | None, _option(_BUDGET, "A parameter of the strategy; repeatable.", metavar="NAME=VALUE")
 ]
@@ -64,7 +66,7 @@ def ask(
     messages = [{"role": "system", "content": system}] if system else []
     scaling = _given(
         strategy=strategy,
-        budget=_given(samples=samples, tokens=tokens, seconds=seconds) or None,
+        budget=_budget(samples, tokens, seconds),
         verifier={"name": verifier or "exact", "reference": reference} if reference else verifier,
         answer={"format": format} if format else None,
         params=dict(map(_param, param or [])) or None,
@@ -80,6 +82,12 @@ def ask(
         console.print_json(data=outcome)
     else:
         show(outcome)
+
+
+def _budget(samples: int | None, tokens: int | None, seconds: float | None) -> dict[str, Any] | None:
+    """The caps that were asked for, and one on time: a model that never ends would keep its user waiting."""
+    budget = _given(samples=samples, tokens=tokens, seconds=seconds)
+    return {"seconds": SECONDS, **budget} if budget else None
 
 
 def _given(**values: Any) -> dict[str, Any]:

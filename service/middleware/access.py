@@ -49,6 +49,9 @@ class Access:
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, note)
+        except Exception:
+            status = 500  # what the handler around this one answers
+            raise
         finally:
             self._metrics.in_flight.dec()
             seconds = time.perf_counter() - began

@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.openapi import describe as describe_api
-from service.openapi import page
 from service.replies import json_response
+from service.settings import ModelConfig
 from service.world import BUILT_IN, World
 from strategies.registry import describe, registry
 
@@ -19,17 +18,15 @@ from strategies.registry import describe, registry
 async def models(request: Request) -> Response:
     world: World = request.app.state.world
     ready = await world.ready()
-    shown = {"hardware", "accelerators", "usd_per_hour"}
-    return _list(
-        {
-            "id": m.name,
-            "object": "model",
-            "owned_by": "aliquot",
-            "ready": ready[m.name],
-            **m.model_dump(include=shown),
-        }
-        for m in world.config.models
-    )
+    return _list(_model(request, m, ready[m.name]) for m in world.config.models)
+
+
+async def model(request: Request) -> Response:
+    world: World = request.app.state.world
+    name = request.path_params["id"]
+    ready = await world.engine(name, "id").ready()
+    (found,) = (m for m in world.config.models if m.name == name)
+    return json_response(_model(request, found, ready))
 
 
 async def strategies(_: Request) -> Response:
@@ -47,16 +44,23 @@ async def verifiers(request: Request) -> Response:
 
 
 async def openapi(request: Request) -> Response:
-    return json_response(_description(request))
+    return Response(request.app.state.pages.openapi, media_type="application/json")
 
 
 async def docs(request: Request) -> Response:
-    return Response(page(_description(request)), media_type="text/html")
+    return Response(request.app.state.pages.docs, media_type="text/html")
 
 
-def _description(request: Request) -> dict[str, Any]:
-    world: World = request.app.state.world
-    return describe_api(world.config)
+def _model(request: Request, config: ModelConfig, ready: bool) -> dict[str, Any]:
+    """OpenAI's model; `created` is when this service began to offer it."""
+    return {
+        "id": config.name,
+        "object": "model",
+        "created": request.app.state.created,
+        "owned_by": "aliquot",
+        "ready": ready,
+        **config.model_dump(include={"hardware", "accelerators", "usd_per_hour"}),
+    }
 
 
 def _list(items: Iterable[Any]) -> Response:
@@ -65,6 +69,7 @@ def _list(items: Iterable[Any]) -> Response:
 
 ROUTES = [
     Route("/v1/models", models),
+    Route("/v1/models/{id:path}", model),
     Route("/v1/strategies", strategies),
     Route("/v1/verifiers", verifiers),
     Route("/openapi.json", openapi),

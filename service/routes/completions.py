@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from budgets.ledger import Ledger
 from service.errors import unreadable
 from service.metrics import Metrics
 from service.planning import Plan, plan
@@ -19,7 +18,6 @@ from service.running import Run, run
 from service.schemas import ChatRequest, read_chat, read_scaling
 from service.serving import EventStream, read_body, unless_left
 from service.streams import chat_chunks, outcome_events
-from service.world import World
 from strategies.search import Event
 
 Reply = Callable[[Run, str], dict[str, Any]]
@@ -32,7 +30,7 @@ async def chat_completions(request: Request) -> Response:
     if not asked.stream:
         return await unless_left(request.receive, _answered(request, asked, chat_completion, id))
     runner = await unless_left(request.receive, _planned(request, asked))
-    include_usage = asked.stream_options is not None and asked.stream_options.include_usage
+    include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return EventStream(chat_chunks(runner.plan, runner, id, include_usage), _headers(runner.plan))
 
 
@@ -51,15 +49,14 @@ class _Runner:
 
     def __init__(self, request: Request, planned: Plan) -> None:
         self.plan = planned
-        self._world: World = request.app.state.world
         self._metrics: Metrics = request.app.state.metrics
         self._facts: dict[str, object] = request.state.facts
 
     async def __call__(self, listen: Callable[[Event], None] | None = None, live: bool = False) -> Run:
-        ledger = Ledger(self.plan.budget, most_seconds=self._world.limits.seconds)
+        ledger = self.plan.ledger
         ended = "failed"
         try:
-            done = await run(self.plan, ledger, listen=listen, live=live)
+            done = await run(self.plan, listen=listen, live=live)
             ended = done.outcome.stopped_because
             return done
         finally:

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from service.errors import ApiError
 from service.reply_schemas import Error
+from service.schemas import read_chat
 from tests.service.live import MESSAGES, live
 from tests.stand_ins import MODEL
 
@@ -43,7 +45,7 @@ CASES = {
     ),
     "NUL": ({"messages": [{"role": "user", "content": "a\x00b"}]}, 400, "messages.0.content", "NUL"),
     "a parameter nobody has": ({"best_of": 3}, 400, "best_of", "Leave it out"),
-    "logprobs": ({"logprobs": True}, 400, "logprobs", "Leave it out"),
+    "logprobs": ({"logprobs": True}, 400, "logprobs", "should be False"),
     "temperature too high": ({"temperature": 2.5}, 400, "temperature", "less than or equal to 2"),
     "temperature as text": ({"temperature": "hot"}, 400, "temperature", "number"),
     "max_tokens of zero": ({"max_tokens": 0}, 400, "max_tokens", "greater than or equal to 1"),
@@ -78,7 +80,12 @@ CASES = {
         "scaling.verifier.reference",
         "no option",
     ),
-    "a judge nobody has": (scaling(verifier={"name": "judge", "model": "gpt-9"}), 404, "model", "There are"),
+    "a judge nobody has": (
+        scaling(verifier={"name": "judge", "model": "gpt-9"}),
+        404,
+        "scaling.verifier.model",
+        "There are",
+    ),
     "an unknown parameter": (scaling(params={"alfa": 1}), 400, "scaling.params.alfa", "It has stop"),
     "a parameter out of range": (
         scaling(params={"confidence": 7}),
@@ -102,6 +109,42 @@ CASES = {
         422,
         "n",
         "Raise scaling.budget.samples",
+    ),
+    "two answers at temperature 0": (
+        {"temperature": 0, "n": 2, "scaling": {"budget": {"samples": 4}}},
+        422,
+        "n",
+        "Raise it, or ask for n: 1",
+    ),
+    "two lengths": ({"max_tokens": 5, "max_completion_tokens": 6}, 400, "max_tokens", "one of them"),
+    "a schema beside json_object": (
+        {"response_format": {"type": "json_object", "json_schema": {"schema": {}}}},
+        400,
+        "response_format.json_schema",
+        "Leave it out",
+    ),
+    "an unknown field in its own spelling": ({"Best-Of": 3}, 400, "Best-Of", "Leave it out"),
+    "calls one by one": ({"parallel_tool_calls": False}, 400, "parallel_tool_calls", "should be True"),
+    "a refusal": (
+        {"messages": [*MESSAGES, {"role": "assistant", "content": "x", "refusal": "no"}]},
+        400,
+        "messages.1.refusal",
+        "should be ''",
+    ),
+    "NUL in a name": ({"messages": [MESSAGES[0] | {"name": "a\x00"}]}, 400, "messages.0.name", "NUL"),
+    "NUL in user": ({"user": "a\x00"}, 400, "user", "NUL"),
+    "NUL in a tool": (
+        {"tools": [{"type": "function", "function": {"name": "f", "description": "\x00"}}]},
+        400,
+        "tools.0.function.description",
+        "NUL",
+    ),
+    "NUL in a key": ({"chat_template_kwargs": {"a\x00": 1}}, 400, "chat_template_kwargs", "NUL"),
+    "a template's fields that are too many": (
+        {"chat_template_kwargs": {"a": "x" * 100_000}},
+        400,
+        "chat_template_kwargs",
+        "at most 100000",
     ),
     "n of zero": ({"n": 0}, 400, "n", "greater than or equal to 1"),
     "an unknown format": (answer(format="haiku"), 400, "scaling.answer.format", "'auto'"),
@@ -185,6 +228,69 @@ RAW = {
 }
 
 
+BEGUN = b'{"model": "stand-in", "messages": [{"role": "user", "content": "x"}]'
+NO_NUMBERS = {
+    "chat_template_kwargs": b', "chat_template_kwargs": {"a": [NaN]}}',
+    "scaling.params": b', "scaling": {"params": {"k": Infinity}}}',
+    "scaling.answer.schema": b', "scaling": {"answer": {"format": "json", "schema": {"const": -Infinity}}}}',
+    "tools.0.function.parameters": (
+        b', "tools": [{"type": "function", "function": {"name": "f", "parameters": {"const": 1e999}}}]}'
+    ),
+}
+
+
+@pytest.mark.parametrize("param", NO_NUMBERS)
+async def test_what_json_has_no_number_for_is_refused_wherever_it_stands(served, param):
+    response = await served.client.post("/v1/chat/completions", content=BEGUN + NO_NUMBERS[param])
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert error["param"] == param
+    assert "Send plain JSON" in error["message"]
+
+
+MASSES = {
+    "messages": b'{"model": "m", "messages": [' + b"{}," * 900_000 + b"{}]}",
+    "messages.0.content": b'{"model": "m", "messages": [{"role": "user", "content": ['
+    + b'{"type":"text","text":""},' * 100_000
+    + b'{"type":"text","text":""}]}]}',
+    "logit_bias": b'{"model": "m", "messages": [], "logit_bias": {'
+    + b",".join(b'"%d":""' % i for i in range(200_000))
+    + b"}}",
+    "no field": b"{" + b",".join(b'"%d":0' % i for i in range(200_000)) + b"}",
+    "a long text": b'{"model": "m", "messages": [{"role": "' + b"x" * 3_000_000 + b'"}]}',
+    "a long name": b'{"model": "m", "' + b"x" * 3_000_000 + b'": 1}',
+}
+
+
+@pytest.mark.parametrize("case", MASSES)
+def test_a_mass_of_faults_is_told_in_a_short_sentence(case):
+    with pytest.raises(ApiError) as refused:
+        read_chat(MASSES[case])
+    assert refused.value.status == 400
+    assert len(refused.value.message) < 300
+
+
+@pytest.mark.parametrize("text", [r"\u0041\\u0000", "é", "😀"])
+def test_what_only_looks_like_a_nul_is_text(text):
+    request = read_chat(BEGUN.replace(b'"x"', f'"{text}"'.encode()) + b"}")
+    assert request.messages[0].content == json.loads(f'"{text}"')
+
+
+async def test_a_header_is_read_as_utf8_and_refused_where_it_is_not(served):
+    served.script(["ja", "é"])
+    url, body = "/v1/chat/completions", {"model": MODEL, "messages": MESSAGES}
+    scaling = (
+        '{"strategy": "best_of_n", "budget": {"samples": 2}, "verifier": {"name": "exact", "reference": "é"}}'
+    )
+    header = {b"X-Aliquot-Scaling": scaling.encode()}
+    reply = (await served.client.post(url, json=body, headers=header)).json()
+    assert reply["choices"][0]["message"]["content"] == "é"
+    for bad in (b'{"strategy": "\\ud800"}', b'{"strategy": "\xff"}'):
+        response = await served.client.post(url, json=body, headers={b"X-Aliquot-Scaling": bad})
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "X-Aliquot-Scaling"
+
+
 @pytest.mark.parametrize("case", RAW)
 async def test_a_body_that_is_not_json_is_told_so(served, case):
     body, says = RAW[case]
@@ -255,6 +361,7 @@ async def test_a_client_that_sends_slowly_is_told_to_send_at_once():
 
         response = await served.client.post("/v1/chat/completions", content=slowly())
     assert response.status_code == 408
+    assert response.headers["x-should-retry"] == "false"
     assert "Send it at once" in response.json()["error"]["message"]
 
 

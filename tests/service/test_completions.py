@@ -1,8 +1,13 @@
 import json
 
 import pytest
+from openai import AsyncOpenAI
 
-from service.reply_schemas import ChatCompletion, ScalingOutcome
+from engines.base import EngineError
+from service.openapi import Pages
+from service.reply_schemas import ChatCompletion, Model, ScalingOutcome
+from service.schemas import ChatRequest
+from service.settings import WorldConfig
 from tests.service.live import live
 
 MAJORITY = {"strategy": "majority", "budget": {"samples": 4}, "answer": {"format": "number"}}
@@ -196,6 +201,110 @@ async def test_a_reference_answer_finds_the_right_sample(served, scaling):
     reply = (await served.chat(scaling={**scaling, "budget": {"samples": 4}, "answer": answer})).json()
     assert reply["choices"][0]["message"]["content"] == "15"
     assert reply["scaling"]["answers"][0]["score"] == 1.0
+
+
+async def test_nulls_are_fields_left_out(served):
+    served.script(["15"] * 4)
+    left_out = {
+        name: None
+        for name, field in ChatRequest.model_fields.items()
+        if name not in ("scaling", "stream_options") and not field.is_required()
+    }
+    scaling = {**MAJORITY, "params": None, "answer": {"format": None, "exclude": None}}
+    response = await served.chat(**left_out, stream_options={"include_usage": None}, scaling=scaling)
+    assert response.status_code == 200, response.text
+    asked_plainly = await served.chat(logprobs=False, parallel_tool_calls=True, stream=True)
+    assert asked_plainly.status_code == 200
+
+
+async def test_an_answer_that_openais_client_sends_back_is_taken(served):
+    call = json.dumps({"name": "add", "arguments": {"a": 1}})
+    served.script([call, "done", "done"])
+    one = {"scaling": {"budget": {"samples": 1}}}
+    ask = [{"role": "user", "content": "1 + 1"}]
+    async with AsyncOpenAI(base_url=served.url + "/v1", api_key="-") as client:
+        reply = await client.chat.completions.create(
+            model="stand-in", messages=ask, tools=TOOLS, extra_body=one
+        )
+        said = reply.choices[0].message.model_dump()
+        said |= {"annotations": [], "audio": None, "function_call": None, "refusal": None}
+        said["tool_calls"][0]["index"] = 0
+        result = {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "2"}
+        again = await client.chat.completions.create(
+            model="stand-in", messages=[*ask, said, result], tools=TOOLS, extra_body=one
+        )
+    assert again.choices[0].message.content == "done"
+    sent = [body for path, body in served.stand_in.requests if path == "/tokenize"][-1]["messages"][1]
+    assert set(sent) == {"role", "content", "tool_calls"}
+    assert set(sent["tool_calls"][0]) == {"id", "type", "function"}
+
+
+async def test_a_developer_is_a_system_to_the_template(served):
+    served.script(["x"])
+    messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    await served.chat(messages=messages, scaling={"budget": {"samples": 1}})
+    (sent,) = (body for path, body in served.stand_in.requests if path == "/tokenize")
+    assert [message["role"] for message in sent["messages"]] == ["system", "user"]
+
+
+async def test_fewer_answers_than_n_are_told(served):
+    served.script(["a", EngineError("lost"), "b", EngineError("lost")])
+    reply = (await served.chat(n=3, scaling={"strategy": "best_of_n", "budget": {"samples": 4}})).json()
+    assert len(reply["choices"]) == 2
+    assert "n asked for 3 answers, and 2 came out of this run." in reply["scaling"]["warnings"]
+
+
+@pytest.mark.parametrize("arguments", [r'{"a": "\ud800"}', '{"a": 1' + "0" * 40 + "}"])
+async def test_arguments_that_utf8_or_64_bits_cannot_hold_are_answered(served, arguments):
+    served.script([rf'{{"name": "add\udfff", "arguments": {arguments}}}'])
+    response = await served.chat(tools=TOOLS, scaling={"budget": {"samples": 1}})
+    assert response.status_code == 200, response.text
+    (tool_call,) = response.json()["choices"][0]["message"]["tool_calls"]
+    assert tool_call["function"]["name"].startswith("add\ufffd")
+    assert "a" in json.loads(tool_call["function"]["arguments"])
+
+
+async def test_tools_that_may_not_be_called_have_no_vote(served):
+    call = json.dumps({"name": "add", "arguments": {}})
+    served.script([call, "15", "15"])
+    scaling = {"strategy": "majority", "budget": {"samples": 3}}
+    reply = (await served.chat(tools=TOOLS, tool_choice="none", scaling=scaling)).json()
+    assert reply["choices"][0]["message"]["content"] == "15"
+    assert "add" not in {answer["answer"] for answer in reply["scaling"]["answers"]}
+
+
+async def test_the_same_length_said_twice_is_taken(served):
+    served.script(["x" * 50])
+    lengths = {"max_tokens": 7, "max_completion_tokens": 7}
+    reply = (await served.chat(**lengths, scaling={"budget": {"samples": 1}})).json()
+    assert reply["usage"]["completion_tokens"] == 7
+
+
+async def test_a_default_above_a_limit_is_lowered_to_it_and_the_reply_says_so():
+    defaults = {"budget": {"samples": 8, "tokens": 4096, "seconds": 60}}
+    limits = {"samples": 2, "tokens": 100, "seconds": 9}
+    async with live(["a"] * 4, defaults=defaults, limits=limits) as served:
+        assert (await served.chat()).json()["scaling"]["budget"] == limits
+        unsaid = (await served.chat(scaling={"budget": {"samples": 1}})).json()["scaling"]
+    assert unsaid["budget"] == {"samples": 1, "tokens": 100, "seconds": 9}
+
+
+async def test_a_model_is_told_by_its_name():
+    models = [{"name": "org/m", "urls": ["http://127.0.0.1:9"]}]
+    async with live(models=models) as served:
+        (listed,) = (await served.client.get("/v1/models")).json()["data"]
+        found = await served.client.get("/v1/models/org/m")
+        gone = await served.client.get("/v1/models/gpt-9")
+    assert found.json() == Model.model_validate(listed).model_dump()
+    assert listed["created"] > 1_700_000_000
+    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_the_description_is_made_once_for_a_service():
+    pages = Pages(WorldConfig())
+    assert pages.openapi is pages.openapi
+    assert "/v1/models/{id}" in json.loads(pages.openapi)["paths"]
+    assert pages.docs is pages.docs
 
 
 async def test_catalogues_name_what_can_be_asked_for(served):

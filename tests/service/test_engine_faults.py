@@ -1,12 +1,21 @@
 """An engine that is down, slow, garbled, short of samples or dies midway; a client that leaves."""
 
 import asyncio
+import json
 
 import pytest
 from aiohttp import web
 
 from engines.base import EngineError
-from tests.service.live import live
+from engines.scripted import ScriptedEngine
+from service.errors import ApiError
+from service.planning import plan
+from service.routes import catalog
+from service.running import run
+from service.schemas import read_chat
+from service.settings import Settings, WorldConfig
+from service.world import World
+from tests.service.live import MESSAGES, live
 from tests.stand_ins import MODEL, until
 
 BEST = {"strategy": "best_of_n", "budget": {"samples": 4}}
@@ -94,6 +103,7 @@ async def test_a_deadline_before_the_first_answer_is_504(served):
     response = await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "deadline_before_first_answer"
+    assert response.headers["x-should-retry"] == "false"
 
 
 async def test_no_request_outlives_the_services_own_limit():
@@ -134,6 +144,57 @@ async def test_an_engine_that_never_tokenizes_is_504_too(served):
     served.stand_in.engine.tokenize = hangs
     response = await served.chat(scaling={"budget": {"samples": 2, "seconds": 0.2}})
     assert response.status_code == 504
+
+
+async def test_the_seconds_of_a_budget_count_from_the_request_not_from_the_first_sample():
+    engine = ScriptedEngine(["15"])
+
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    tokenize = engine.tokenize
+
+    async def slowly(*args, **options):
+        clock.now += 2.0
+        return await tokenize(*args, **options)
+
+    engine.tokenize = slowly
+    world = World(Settings(), WorldConfig(models=[{"name": MODEL, "urls": ["http://127.0.0.1:9"]}]))
+    world._engines[MODEL] = engine
+    request = {"model": MODEL, "messages": MESSAGES, "scaling": {"budget": {"samples": 1, "seconds": 3}}}
+    planned = await plan(world, read_chat(json.dumps(request).encode()), clock)
+    assert planned.ledger.seconds_left == 1.0
+    clock.now += 1.0
+    with pytest.raises(ApiError) as late:
+        await run(planned)
+    assert late.value.status == 504
+
+
+async def test_tokens_that_have_no_room_for_an_answer_are_told(served):
+    scaling = {"strategy": "best_of_n", "verifier": "judge", "budget": {"samples": 2, "tokens": 5}}
+    response = await served.chat(scaling=scaling)
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("budget_too_small", "scaling.budget.tokens")
+    assert "Raise scaling.budget.tokens" in error["message"]
+
+
+async def test_a_bug_has_its_request_id_and_is_counted_as_500(served, monkeypatch):
+    def breaks(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(catalog, "describe", breaks)
+    response = await served.client.get("/v1/strategies", headers={"X-Request-Id": "mine-2"})
+    assert response.status_code == 500
+    assert response.headers["x-request-id"] == "mine-2"
+    assert "mine-2" in response.json()["error"]["message"]
+    assert "secret" not in response.text
+    text = (await served.client.get("/metrics")).text
+    assert 'aliquot_requests_total{route="/v1/strategies",status="500"} 1.0' in text
 
 
 async def test_a_run_that_reaches_the_services_limit_keeps_what_was_in_hand():

@@ -57,6 +57,21 @@ async def test_the_openai_client_reads_chat_stream_n_and_extra_body(served):
     assert chunks[-1].usage.completion_tokens == 4
 
 
+async def test_each_answer_of_a_stream_has_its_role_once(served):
+    for script, samples, n in ((["1", "2", "2"], 3, 2), (["2"], 1, 1)):
+        served.script(script)
+        scaling = {"strategy": "majority", "budget": {"samples": samples}, "answer": {"format": "number"}}
+        async with (
+            AsyncOpenAI(base_url=served.url + "/v1", api_key="-") as client,
+            client.chat.completions.stream(
+                model=MODEL, messages=MESSAGES, n=n, extra_body={"scaling": scaling}
+            ) as stream,
+        ):
+            reply = await stream.get_final_completion()
+        assert [choice.message.role for choice in reply.choices] == ["assistant"] * n
+        assert [choice.message.content for choice in reply.choices] == ["2", "1"][:n]
+
+
 async def test_scale_streams_a_json_event_for_each_step(served):
     served.script(["no", "no", "7"])
     scaling = {
