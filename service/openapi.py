@@ -126,7 +126,7 @@ def _schemas(config: WorldConfig) -> Json:
 
 def _run(summary: str, text: str, model: type[BaseModel]) -> Json:
     answer = _answer(text, model)
-    answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    answer["content"]["text/event-stream"] = {}
     header = {
         "name": "X-Aliquot-Scaling",
         "in": "header",

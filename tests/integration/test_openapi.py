@@ -27,6 +27,7 @@ async def test_every_route_is_described(served):
         "/v1/chat/completions",
         "/v1/scale",
         "/v1/models",
+        "/v1/models/{id}",
         "/v1/strategies",
         "/v1/verifiers",
         "/healthz",
