@@ -15,9 +15,10 @@ class _Part:
     tokens_with_logprob: int = 0
     done: bool = False
 
-    def sample(self, finish: FinishReason) -> Sample:
+    def sample(self, finish: FinishReason, stopped_at: str | None) -> Sample:
         known = self.tokens and self.tokens_with_logprob == len(self.tokens)
-        return Sample("".join(self.texts), tuple(self.tokens), finish, self.logprob if known else None)
+        logprob = self.logprob if known else None
+        return Sample("".join(self.texts), tuple(self.tokens), finish, logprob, stopped_at=stopped_at)
 
 
 class Assembly:
@@ -42,4 +43,4 @@ class Assembly:
         if chunk.finish_reason is None:
             return None
         part.done = True
-        return part.sample(chunk.finish_reason)
+        return part.sample(chunk.finish_reason, chunk.stopped_at)

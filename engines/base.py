@@ -20,7 +20,8 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
 
     `tokens` are the generated ids, `logprob` is the sum of their log-probabilities (nats; None where not
     asked for, not reported, or nothing was generated), `top_logprobs` the most likely alternatives at each
-    position (where asked for).
+    position (where asked for). `stopped_at` is the stop string that ended it: not in `text`, though the tokens that
+    formed it are in `tokens`; None where the model ended by itself or was cut.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
     finish_reason: FinishReason
     logprob: float | None = None
     top_logprobs: tuple[Mapping[str, float], ...] = ()
+    stopped_at: str | None = None
 
     @property
     def mean_logprob(self) -> float | None:
@@ -39,7 +41,8 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
         logprob = self.logprob
         if rest.tokens:
             logprob = None if logprob is None or rest.logprob is None else logprob + rest.logprob
-        return Sample(self.text + rest.text, self.tokens + rest.tokens, rest.finish_reason, logprob)
+        text, tokens = self.text + rest.text, self.tokens + rest.tokens
+        return Sample(text, tokens, rest.finish_reason, logprob, stopped_at=rest.stopped_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a stream says next of one continuation: new text, tokens, log-probability; its last has a finish reason."""
+    """What a stream says next of one continuation: new text, tokens, log-probability.
+
+    Its last has a finish reason, and the stop string that ended it, if one did.
+    """
 
     prompt: int
     choice: int
@@ -90,6 +96,7 @@ class Chunk:
     tokens: tuple[int, ...]
     logprob: float | None = None
     finish_reason: FinishReason | None = None
+    stopped_at: str | None = None
 
 
 class EngineError(Exception):

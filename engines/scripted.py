@@ -76,7 +76,8 @@ class ScriptedEngine:
                 ends = step + 1 >= len(sample.tokens)
                 mean = None if sample.logprob is None else sample.logprob / max(1, len(sample.tokens))
                 finish = sample.finish_reason if ends else None
-                yield Chunk(prompt, choice, sample.text[step : step + 1], tokens, mean, finish)
+                stopped_at = sample.stopped_at if ends else None
+                yield Chunk(prompt, choice, sample.text[step : step + 1], tokens, mean, finish, stopped_at)
             step += 1
             running = [(p, i, s) for p, i, s in running if step < len(s.tokens)]
         yield self._usage(call, generated)
@@ -108,12 +109,11 @@ class ScriptedEngine:
             return reply
         given = reply if isinstance(reply, Sample) else Sample(reply, tuple(map(ord, reply)), "stop", 0.0)
         text, tokens = given.text, given.tokens
-        cuts = [text.find(stop) for stop in call.stop if stop in text]
-        if cuts:
-            text, tokens = text[: min(cuts)], tokens[: min(cuts)]
+        cut, stop = min(((text.find(s), s) for s in call.stop if s in text), default=(len(text), None))
+        text, tokens = text[:cut], tokens[: cut + len(stop)] if stop else tokens
         finish: FinishReason = given.finish_reason
         if len(tokens) > call.max_tokens:
             text, tokens, finish = text[: call.max_tokens], tokens[: call.max_tokens], "length"
-        return Sample(
-            text, tokens, finish, None if call.logprobs is None else given.logprob, given.top_logprobs
-        )
+            stop = None
+        logprob = None if call.logprobs is None else given.logprob
+        return Sample(text, tokens, finish, logprob, given.top_logprobs, stop)

@@ -24,6 +24,7 @@ class _Choice(msgspec.Struct):
     text: str = ""
     token_ids: tuple[int, ...] | None = None
     finish_reason: str | None = None
+    stop_reason: str | int | None = None
     logprobs: _Logprobs | None = None
 
 
@@ -124,7 +125,8 @@ class VllmEngine:
                     prompt, index = _place(choice, call)
                     tokens = choice.token_ids or ()
                     finish = _finish(choice.finish_reason)
-                    yield Chunk(prompt, index, choice.text, tokens, _logprob(choice, call), finish)
+                    logprob = _logprob(choice, call)
+                    yield Chunk(prompt, index, choice.text, tokens, logprob, finish, _stop_string(choice))
                 if part.usage is not None:
                     yield part.usage.plain()
 
@@ -163,6 +165,11 @@ def _finish(reason: str | None) -> FinishReason | None:
     return "length" if reason == "length" else None
 
 
+def _stop_string(choice: _Choice) -> str | None:
+    """The stop string that ended a choice; None where a token did, whose id vLLM gives instead."""
+    return choice.stop_reason if isinstance(choice.stop_reason, str) else None
+
+
 def _logprob(choice: _Choice, call: Call) -> float | None:
     """The sum over the choice's tokens; None where there are none, or the engine left one out."""
     if call.logprobs is None or choice.logprobs is None or not choice.token_ids:
@@ -185,4 +192,5 @@ def _sample(choice: _Choice, finish: FinishReason, call: Call) -> Sample:
         finish_reason=finish,
         logprob=_logprob(choice, call),
         top_logprobs=tuple({t: p for t, p in (at or {}).items() if p is not None} for at in top or ()),
+        stopped_at=_stop_string(choice),
     )

@@ -15,12 +15,24 @@ Score = float | None
 """Higher is better; None where the verifier could not tell."""
 
 
+class Step(msgspec.Struct, frozen=True):
+    """A step of a response: its text, separator included, its length in tokens, its score once it is known."""
+
+    text: str
+    tokens: int
+    score: Score = None
+
+
 class Response(msgspec.Struct, frozen=True):
-    """A finished response: its sample, the part of the text that answers (without reasoning), its canonical answer."""
+    """A response, finished or so far: its sample, the text that answers (without reasoning), its canonical answer.
+
+    `steps` are the steps it was drawn in; empty where it was drawn whole.
+    """
 
     sample: Sample
     content: str
     answer: str | None
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
