@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engines.base import EngineError, EngineRefused
+from engines.base import EngineError, EngineRefused, EngineUnavailable
 
 Policy = Literal["elsewhere", "give_up"]
 
@@ -16,3 +16,8 @@ def policy(error: EngineError, *, began: bool) -> Policy:
     since what came is kept and charged.
     """
     return "give_up" if began or isinstance(error, EngineRefused) else "elsewhere"
+
+
+def generated_nothing(error: EngineError) -> bool:
+    """Whether a failed call is known to have generated nothing."""
+    return isinstance(error, EngineRefused) or (isinstance(error, EngineUnavailable) and not error.began)

@@ -14,10 +14,9 @@ from engines.base import (
     Engine,
     EngineError,
     EngineGarbage,
-    EngineRefused,
-    EngineUnavailable,
     Usage,
 )
+from engines.failures import generated_nothing
 from strategies.journal import Draw, Drawn
 
 Finished = Callable[[Drawn, int], Awaitable[bool]]
@@ -82,13 +81,6 @@ async def stream(
     else:
         if not draw.drawn:
             draw.failure = EngineGarbage("The engine returned no sample.")
-
-
-def generated_nothing(failure: EngineError) -> bool:
-    """Whether a failed call is known to have generated nothing."""
-    return isinstance(failure, EngineRefused) or (
-        isinstance(failure, EngineUnavailable) and not failure.began
-    )
 
 
 def _charge(draw: Draw, arrived: int) -> None:

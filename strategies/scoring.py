@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from budgets.budget import BudgetExhausted
 from budgets.ledger import Ledger, Reservation
 from engines.base import EngineError, Message
+from engines.failures import generated_nothing
 from strategies.base import Candidate
-from strategies.calls import generated_nothing
 from strategies.journal import Journal, Scored
 from verifiers.base import Score, Verdict, Verifier, sane
 
