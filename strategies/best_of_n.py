@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from strategies.base import Candidate, Outcome, VerifierNeed
-from strategies.ranking import ballot, by_answer, by_score, with_votes
+from strategies.ranking import answers_by_weight, ballot, by_answer, by_score, with_votes
 from strategies.responding import respond
+from strategies.scores import probabilities
 from strategies.search import Search
 
 
@@ -50,7 +51,7 @@ class BestOfN:
         if self.select == "softmax":
             return softmax_order(scored, self.temperature, rng)
         if self.select == "weighted":
-            return by_answer(scored, answers_by_weight(scored))
+            return by_answer(scored, answers_by_weight(scored, probabilities([c.score for c in scored])))
         return by_score(scored)
 
 
@@ -69,19 +70,3 @@ def softmax_order(scored: Sequence[Candidate], temperature: float, rng: Random) 
 
     keys = {c.index: noisy(c.score) for c in scored}
     return sorted(scored, key=lambda c: -keys[c.index])
-
-
-def answers_by_weight(scored: Sequence[Candidate]) -> list[str]:
-    """Answers by the sum of their responses' rewards, highest first; ties by first seen."""
-    outside = any(c.score is not None and not 0 <= c.score <= 1 for c in scored)
-    sums: dict[str, float] = {}
-    for candidate in scored:
-        if candidate.answer is not None:
-            score = candidate.score or 0.0
-            weight = 0.0 if candidate.score is None else _sigmoid(score) if outside else score
-            sums[candidate.answer] = sums.get(candidate.answer, 0.0) + weight
-    return sorted(sums, key=lambda answer: -sums[answer])
-
-
-def _sigmoid(x: float) -> float:
-    return 0.5 * (1 + math.tanh(x / 2))

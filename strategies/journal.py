@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -47,7 +48,14 @@ class Scored:
     verdict: Verdict
 
 
-Record = Draw | Scored
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was found out otherwise and may come out differently another time: clusters, a solution under a deadline."""
+
+    value: Any
+
+
+Record = Draw | Scored | Settled
 
 
 class Journal:
@@ -59,6 +67,7 @@ class Journal:
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.records: list[Record] = list(records)
         self._draws = deque(r for r in self.records if isinstance(r, Draw))
+        self._settled = deque(r for r in self.records if isinstance(r, Settled))
         self._scored = {r.texts: r.verdict for r in self.records if isinstance(r, Scored)}
 
     def __contains__(self, record: Record) -> bool:
@@ -67,6 +76,10 @@ class Journal:
     def draw(self) -> Draw | None:
         """The next recorded engine call, if there is one left."""
         return self._draws.popleft() if self._draws else None
+
+    def settled(self) -> Settled | None:
+        """The next recorded finding, if there is one left."""
+        return self._settled.popleft() if self._settled else None
 
     def verdict(self, texts: tuple[str, ...]) -> Verdict | None:
         """The recorded verdict on these texts; keyed by them, since scoring may overlap a call that never settled."""

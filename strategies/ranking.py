@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from strategies.base import Candidate
 from strategies.voting import Ballot
+from verifiers.base import Score
 
 
 def by_score(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -25,6 +26,20 @@ def by_answer(candidates: Sequence[Candidate], answers: Sequence[str]) -> list[C
         groups.get(candidate.answer, others).append(candidate)
     given = [group for group in groups.values() if group]
     return [group[0] for group in given] + [c for group in given for c in group[1:]] + others
+
+
+def answers_by_weight(candidates: Sequence[Candidate], weights: Sequence[Score]) -> list[str]:
+    """Answers by the sum of their candidates' weights, highest first; ties by first seen. None weighs nothing."""
+    sums: dict[str, float] = {}
+    for candidate, weight in zip(candidates, weights, strict=True):
+        if candidate.answer is not None:
+            sums[candidate.answer] = sums.get(candidate.answer, 0.0) + (weight or 0.0)
+    return sorted(sums, key=lambda answer: -sums[answer])
+
+
+def finished_first(ranked: Iterable[Candidate]) -> list[Candidate]:
+    """The same order, but responses that were cut come after those that ended."""
+    return sorted(ranked, key=lambda c: c.response.sample.finish_reason != "stop")
 
 
 def ballot(candidates: Iterable[Candidate], group: Callable[[str], str] = str) -> Ballot:

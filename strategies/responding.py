@@ -34,7 +34,7 @@ async def respond(search: Search, n: int, enough: Enough | None = None) -> list[
         longest = max(map(len, prefixes)) - len(prompt)
         with search.spending():
             draw = await search.sample(
-                prefixes, 1, max_tokens=limit - longest, begins=False, finished=finished
+                prefixes, 1, max_tokens=limit - longest, begins=False, owes=False, finished=finished
             )
             drawing.take(draw)
             continue

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar, cast
 
 from budgets.budget import BudgetExhausted, Unit
 from budgets.ledger import Ledger, Reservation
 from engines.base import Call, Chunk, Engine, EngineError
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.calls import Finished, plain, stream
-from strategies.journal import Draw, Journal, Record
+from strategies.journal import Draw, Journal, Record, Settled
 from strategies.scoring import Scoring
 from verifiers.answers import Answers
-from verifiers.base import Verifier
+from verifiers.base import Embedded, Embedder, Verifier
 
 Event = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Search:
@@ -39,6 +40,7 @@ class Search:
         answers: Answers,
         *,
         verifier: Verifier | None = None,
+        embedder: Embedder | None = None,
         seed: int | None = None,
         journal: Iterable[Record] = (),
         listen: Callable[[Event], None] | None = None,
@@ -52,6 +54,7 @@ class Search:
         self.trace: list[Event] = []
         self.warnings: list[str] = []
         self.failure: EngineError | None = None
+        self._embedder = embedder
         self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
@@ -122,17 +125,18 @@ class Search:
         max_tokens: int,
         stop: tuple[str, ...] = (),
         begins: bool = True,
+        owes: bool = True,
         finished: Finished | None = None,
     ) -> Draw:
         """Continue each of `prefixes` `n` times in ONE engine call, and return what finished.
 
         What does not fit the budget is trimmed. `finished` is awaited with each sample as it ends; once it returns
         True the samples still running are cancelled, and only what they generated is charged. `begins` says whether
-        these are new samples. Raises BudgetExhausted where nothing fits or finished in time, EngineError where the
-        engine fails with nothing to show.
+        these are new samples, `owes` whether each is to be scored, so that tokens are kept for that. Raises
+        BudgetExhausted where nothing fits or finished in time, EngineError where the engine fails with nothing to show.
         """
         asked = len(prefixes) * n
-        aside = self.verifier.max_tokens if self.verifier and begins else 0
+        aside = self.verifier.max_tokens if self.verifier and owes else 0
         reservation = self._ledger.reserve(asked, max_tokens, begins=begins, aside=aside)
         if reservation.sequences < asked:
             self._limited_by = reservation.trimmed_by
@@ -145,7 +149,7 @@ class Search:
             await self._make(call, draw, finished)
         finally:
             self._settle(reservation, draw, began)
-        if begins and self._scoring:
+        if owes and self._scoring:
             self._scoring.owe(len(draw.drawn))
         self._conclude(call, draw)
         return draw
@@ -161,6 +165,36 @@ class Search:
             if scores:
                 self.report("score", verifier=self._scoring.verifier.name, scores=scores, read=verdict.read)
         return [c.scored(self._scoring.scores.get(c.text)) for c in candidates]
+
+    async def embed(self, texts: Sequence[str]) -> list[Sequence[float]] | None:
+        """A vector for each text; None where no embedder is configured, or it fails, which a warning says."""
+        if self._embedder is None:
+            return None
+        reservation = self._ledger.reserve(1, 0, begins=False)
+        embedded: Embedded | str = ""
+        try:
+            embedded = await self.settled(partial(self._ask_embedder, self._embedder, texts))
+        finally:
+            read = embedded.read if isinstance(embedded, Embedded) else 0
+            self._ledger.settle(reservation, 0, verifier_tokens=read)
+        if isinstance(embedded, str):
+            self.warn(f"Steps were compared by their texts alone, since embedding them failed: {embedded}")
+            return None
+        return list(embedded.vectors)
+
+    async def _ask_embedder(self, embedder: Embedder, texts: Sequence[str]) -> Embedded | str:
+        try:
+            return await embedder.embed(texts, seconds=self._ledger.seconds_left)
+        except EngineError as failure:
+            return str(failure)
+
+    async def settled(self, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds out, recorded; in a replay, what it found then. For all that might differ the next time."""
+        recorded = self.journal.settled()
+        if recorded is None:
+            recorded = Settled(await find())
+            self.journal.add(recorded)
+        return cast(T, recorded.value)
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
         """The answer of each content; None, and a warning, where reading it takes longer than the budget has left."""

@@ -79,6 +79,22 @@ class Verifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A vector for each text, in order, and the tokens that were read."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    read: int = 0
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose cosine says how alike they are."""
+
+    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> Embedded:
+        """A vector for each text, within `seconds`. Raises EngineError where the server failed or was late."""
+        ...
+
+
 def sane(score: Score) -> Score:
     """`score`, or None where it is no finite number."""
     return score if score is not None and math.isfinite(score) else None

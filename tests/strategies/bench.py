@@ -65,6 +65,7 @@ async def run(
     budget: Budget,
     *,
     verifier: Any = None,
+    embedder: Any = None,
     max_tokens: int = 100,
     k: int = 1,
     format: str = "text",
@@ -79,5 +80,7 @@ async def run(
     problem = Problem((message,), (1, 2, 3), max_tokens, k=k, stop=stop, sampling=sampling or {})
     ledger = Ledger(budget)
     answers = make_answers(format, pattern=pattern, workers=Workers())
-    search = Search(engine, problem, ledger, answers, verifier=verifier, seed=seed, journal=journal)
+    search = Search(
+        engine, problem, ledger, answers, verifier=verifier, embedder=embedder, seed=seed, journal=journal
+    )
     return Ran(await strategy.run(search), search, ledger, engine)

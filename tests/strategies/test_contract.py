@@ -20,6 +20,16 @@ EVERY = [
     ("majority", {"stop": "ahead_by_k", "wave": 4}),
     ("repeated_sampling", {}),
     ("repeated_sampling", {"accept": 2, "waves": (3,)}),
+    ("particle_filtering", {}),
+    ("particle_filtering", {"select": "weighted", "resample": "residual", "ess_threshold": 0.5}),
+    ("particle_filtering", {"select": "sample", "resample": "stratified", "anneal": "entropic"}),
+    ("particle_filtering", {"iterations": 3, "resample": "systematic"}),
+    ("beam_search", {}),
+    ("beam_search", {"keep": 2, "select": "argmax"}),
+    ("diverse_verifier_tree_search", {"branches": 2}),
+    ("rebase", {}),
+    ("efficient_tree_search", {}),
+    ("efficient_tree_search", {"node_cost": "count", "cost_weight": 4.0}),
 ]
 every_strategy = pytest.mark.parametrize(("name", "params"), EVERY, ids=[f"{n} {p}" for n, p in EVERY])
 
