@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -13,6 +14,7 @@ from rich.table import Column
 
 from service.cli.answer import show
 from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, reaching
+from service.cli.files import check_writable, write
 
 
 def _option(panel: str, help: str, **more: Any) -> Any:
@@ -41,6 +43,9 @@ Temperature = Annotated[float | None, _option(_SAMPLE, "Sampling temperature, 0 
 MaxTokens = Annotated[int | None, _option(_SAMPLE, "Most tokens of one sample.")]
 Seed = Annotated[int | None, _option(_SAMPLE, "Seed of all random choices.")]
 Raw = Annotated[bool, typer.Option("--json", help="Print the whole outcome as JSON.")]
+Trace = Annotated[
+    Path | None, typer.Option(help="Write the whole outcome to this file; `aliquot trace` draws it.")
+]
 
 
 def ask(
@@ -59,9 +64,12 @@ def ask(
     max_tokens: MaxTokens = None,
     seed: Seed = None,
     raw: Raw = False,
+    trace: Trace = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Ask a running service, and show the answer, the votes and what it cost."""
+    if trace:
+        check_writable(trace, "--trace")
     text = _from_stdin() if question == "-" else question
     messages = [{"role": "system", "content": system}] if system else []
     scaling = _given(
@@ -82,6 +90,8 @@ def ask(
         console.print_json(data=outcome)
     else:
         show(outcome)
+    if trace:  # after the answer is shown: a full disk must not cost it
+        write(trace, json.dumps(outcome).encode(), "--trace")
 
 
 def _budget(samples: int | None, tokens: int | None, seconds: float | None) -> dict[str, Any] | None:

@@ -43,6 +43,45 @@ async def test_json_is_the_whole_outcome_and_nothing_else(served):
     assert result.stderr == ""
 
 
+async def test_the_whole_outcome_is_written_beside_the_answer(served, tmp_path):
+    served.script(["15"] * 4)
+    file = tmp_path / "out.json"
+    file.write_text("an earlier run")
+    result = await aliquot(*SUM, "--trace", str(file), url=served.url)
+    assert result.stdout.splitlines()[0] == "15"
+    outcome = json.loads(file.read_text())
+    assert outcome["object"] == "scaling.outcome"
+    assert [event["event"] for event in outcome["trace"]][:1] == ["sample"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (".", "is no file"),
+        ("none/out.json", "cannot be written: No such file or directory"),
+        ("x" * 300, "cannot be written: File name too long"),
+        ("file/out.json", "cannot be written: Not a directory"),
+    ],
+)
+async def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(served, tmp_path, name, says):
+    (tmp_path / "file").touch()
+    result = await aliquot(*SUM, "--trace", str(tmp_path / name), url=served.url)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "Name a" in result.stderr
+    assert served.stand_in.requests == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+async def test_an_error_leaves_the_file_of_a_trace_as_it_was(served, tmp_path):
+    file = tmp_path / "out.json"
+    file.write_text("an earlier run")
+    result = await aliquot(*SUM, "--strategy", "luck", "--trace", str(file), url=served.url)
+    assert result.exit_code == 1
+    assert file.read_text() == "an earlier run"
+
+
 async def test_options_reach_the_service(served):
     served.script(["a"] * 8)
     options = ("--param", "stop=ahead_by_k", "--param", "k=2", "--temperature", "0.5", "--max-tokens", "9")
@@ -104,7 +143,7 @@ async def test_many_answers_are_cut_to_the_first(served):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--strategy", "luck"), "There is no strategy 'luck'. There are best_of_majority"),
+        (("--strategy", "luck"), "There is no strategy 'luck'. There are beam_search"),
         (("--param", "confidence=7"), "less than 1"),
         (("--param", "confidence=NaN"), "confidence"),
         (("--param", "stop"), "should read NAME=VALUE"),
