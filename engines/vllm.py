@@ -37,8 +37,9 @@ class _Usage(msgspec.Struct):
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens: _Count | None = None
 
-    def plain(self) -> Usage:
-        details = self.prompt_tokens_details
+    def of(self, call: Call) -> Usage:
+        """The usage of `call`; of several prompts vLLM tells the last one's cached tokens alone, which says nothing."""
+        details = self.prompt_tokens_details if len(call.prompts) == 1 else None
         return Usage(self.prompt_tokens, details.cached_tokens if details else None, self.completion_tokens)
 
 
@@ -113,7 +114,7 @@ class VllmEngine:
             finish = _finish(choice.finish_reason)
             if finish is not None:
                 by_prompt[prompt].append(_sample(choice, finish, call))
-        usage = answer.usage.plain() if answer.usage else Usage(sum(map(len, call.prompts)))
+        usage = answer.usage.of(call) if answer.usage else Usage(sum(map(len, call.prompts)))
         return Generation(tuple(map(tuple, by_prompt)), usage)
 
     async def stream(self, call: Call) -> AsyncGenerator[Chunk | Usage]:
@@ -128,7 +129,7 @@ class VllmEngine:
                     logprob = _logprob(choice, call)
                     yield Chunk(prompt, index, choice.text, tokens, logprob, finish, _stop_string(choice))
                 if part.usage is not None:
-                    yield part.usage.plain()
+                    yield part.usage.of(call)
 
     async def ready(self) -> bool:
         return await self._http.alive()

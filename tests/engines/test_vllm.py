@@ -38,7 +38,7 @@ async def test_a_call_is_one_request_with_token_ids_in_and_out(engine, stand_in)
         ["three", "four"],
     ]
     assert generation.samples[0][0].tokens == tuple(map(ord, "one"))
-    assert generation.usage == Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=15)
+    assert generation.usage == Usage(prompt_tokens=3, completion_tokens=15)
     ((path, body),) = stand_in.requests
     assert path == "/v1/completions"
     assert body == {
@@ -59,7 +59,7 @@ async def test_a_stream_brings_what_the_plain_call_does(engine):
             if isinstance(chunk, Chunk):
                 chunks.setdefault((chunk.prompt, chunk.choice), []).append(chunk)
             else:
-                assert chunk == Usage(3, 1, 15)
+                assert chunk == Usage(3, None, 15)
     assert {place: "".join(c.text for c in got) for place, got in chunks.items()} == {
         (0, 0): "one",
         (0, 1): "two",
