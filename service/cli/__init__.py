@@ -1,4 +1,4 @@
-"""The command line: `aliquot serve`, `ask`, `models`, `strategies`, `verifiers`, `doctor`."""
+"""The command line: `aliquot serve`, `ask`, `trace`, `models`, `strategies`, `verifiers`, `simulate`, `doctor`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from service.cli.ask import ask
 from service.cli.doctor import doctor
 from service.cli.listing import models, strategies, verifiers
 from service.cli.serve import serve
+from service.cli.simulate import simulate
+from service.cli.trace import trace
 
 EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
     serve: ["aliquot serve", "aliquot serve --config world.yaml --host 0.0.0.0 --port 80"],
@@ -20,9 +22,11 @@ EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
         'aliquot ask "What is 7 + 8?" --samples 64 --param stop=beta',
         "aliquot ask - --strategy best_of_n --verifier judge < question.txt",
     ],
+    trace: ["aliquot trace out.json --out tree.svg"],
     models: ["aliquot models --url http://10.0.0.7:8080"],
     strategies: ["aliquot strategies", "aliquot strategies majority"],
     verifiers: ["aliquot verifiers"],
+    simulate: ["aliquot simulate", "aliquot simulate --accuracy 0.2 --steps 8 --seconds-per-step 0.02"],
     doctor: ["aliquot doctor --config world.yaml"],
 }
 
