@@ -20,7 +20,7 @@ from service.world import World
 from strategies.base import Problem, Strategy
 from strategies.registry import BadParameter, build, registry
 from verifiers.answers import AnswerFormatError, Answers, make_answers
-from verifiers.base import Verifier
+from verifiers.base import Embedder, Verifier
 
 GREEDY = 1e-5
 """Below this temperature vLLM takes the likeliest token, and refuses to draw more than one sample."""
@@ -43,6 +43,7 @@ class Plan:
     ledger: Ledger
     most_seconds: float
     verifier: Verifier | None
+    embedder: Embedder | None
     answers: Answers
     seed: int | None
     tools: bool
@@ -76,6 +77,7 @@ async def plan(world: World, request: ChatRequest, clock: Callable[[], float] = 
         ledger=ledger,
         most_seconds=budget.seconds or world.limits.seconds,
         verifier=verifier,
+        embedder=world.embedding,
         answers=answers,
         seed=request.seed,
         tools=request.may_call,

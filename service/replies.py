@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from service.running import Run
 from strategies.base import Candidate
+from verifiers.base import Step
 from verifiers.formats.base import encodable
 from verifiers.reasoning import split_reasoning
 from verifiers.tool_calls import parse_tool_calls
@@ -134,7 +135,7 @@ def answers(run: Run) -> list[Json]:
 
 def _candidate(candidate: Candidate) -> Json:
     sample = candidate.response.sample
-    step = {"text": sample.text, "tokens": len(sample.tokens), "score": candidate.score}
+    whole = Step(sample.text, len(sample.tokens), candidate.score)
     return {
         "text": sample.text,
         "answer": candidate.answer,
@@ -142,7 +143,7 @@ def _candidate(candidate: Candidate) -> Json:
         "votes": candidate.votes,
         "tokens": len(sample.tokens),
         "finish_reason": sample.finish_reason,
-        "steps": [step],
+        "steps": candidate.response.steps or (whole,),
     }
 
 

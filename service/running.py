@@ -37,6 +37,7 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
         ledger,
         plan.answers,
         verifier=plan.verifier,
+        embedder=plan.embedder,
         seed=plan.seed,
         listen=listen,
         live=live,

@@ -42,11 +42,21 @@ class AnswerRequest(_Body):
 
 
 class VerifierRequest(_Body):
-    """A verifier by name with its options for this request: `reference` for `exact`, `model` for `judge`."""
+    """A verifier by name, and its options for this request.
+
+    `reference`: `exact`; `model`: `judge`; `tests`, Python, and `entry_point`, the function they test: `unit_tests`.
+    """
 
     name: str
     reference: Annotated[str | None, Field(max_length=100_000)] = None
     model: str | None = None
+    tests: Annotated[str | None, Field(max_length=100_000)] = None
+    entry_point: Annotated[str | None, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")] = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options that are given, by name."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class ScalingRequest(_Body):

@@ -13,6 +13,8 @@ BUNDLED_NAME = "smollm2-135m"
 BUNDLED_PATH = Path("models") / BUNDLED_NAME
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,8000}$")]
 
 
 class SettingsError(ValueError):
@@ -78,7 +80,48 @@ class JudgeConfig(_Part):
     model: str
 
 
-VerifierConfig = Annotated[OutcomeRewardConfig | JudgeConfig, Field(discriminator="kind")]
+class ProcessRewardConfig(_Part):
+    """A step's score stands at `step_token`, or before each `separator`, or with neither at the end of the path so far.
+
+    `positive_label` is by default 1 where the model has two classes and 0 where it has one.
+    """
+
+    name: Name
+    kind: Literal["process_reward"]
+    url: HttpUrl
+    model: str
+    positive_label: Annotated[int, Field(ge=0)] | None = None
+    aggregate: Literal["last", "min", "mean", "prod"] = "last"
+    step_token: Annotated[str, Field(pattern=r"^\S{1,100}$")] | None = None
+    separator: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    api_key: str | None = None
+
+
+class EmbeddingConfig(_Part):
+    """Tells steps that say the same from steps that do not; it scores nothing."""
+
+    name: Name
+    kind: Literal["embedding"]
+    url: HttpUrl
+    model: str
+    api_key: str | None = None
+
+
+class HttpConfig(_Part):
+    """A service of the operator's own that scores responses. `timeout` is in seconds."""
+
+    name: Name
+    kind: Literal["http"]
+    url: HttpUrl
+    timeout: Annotated[float, Field(gt=0, le=600)] = 10.0
+    headers: dict[HeaderName, HeaderValue] = {}
+    api_key: str | None = None
+
+
+VerifierConfig = Annotated[
+    OutcomeRewardConfig | ProcessRewardConfig | JudgeConfig | HttpConfig | EmbeddingConfig,
+    Field(discriminator="kind"),
+]
 
 
 class BudgetConfig(_Part):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+import re
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
-from engines.base import Call, Chunk, Engine, EngineError
+from engines.base import Call, Chunk, Engine, EngineError, Message
 
 MODEL = "stand-in"
 
@@ -119,6 +121,88 @@ class StandInReward:
     async def _read(self, request: web.Request) -> float:
         self.asked += 1
         return self._score((await request.json())["messages"][-1]["content"])
+
+
+class StandInProcessReward:
+    """A pooling server of a token classifier that gives a prefix of token ids what `good` says, in (0, 1).
+
+    Its tokens are characters, and "<+>", which is one. `rows`: one a `token`, one a `step` (at each "<+>"), or one in
+    all for a `text`. `fault`, where set, answers /pooling instead, unless it returns None.
+    """
+
+    MARK = 0
+
+    def __init__(self, rows: Literal["token", "step", "text"] = "token", most: int = 4096) -> None:
+        self.rows = rows
+        self.most = most
+        self.requests: list[tuple[str, Any]] = []
+        self.fault: Callable[[list[list[int]]], Awaitable[web.Response | None]] | None = None
+
+    @staticmethod
+    def good(ids: Sequence[int]) -> float:
+        return (1 + zlib.crc32(bytes(str(list(ids)), "ascii")) % 999) / 1001
+
+    @classmethod
+    def tokens(cls, text: str) -> list[int]:
+        return [cls.MARK if part == "<+>" else ord(part) for part in re.findall(r"<\+>|.", text, re.DOTALL)]
+
+    @classmethod
+    def head(cls, messages: Sequence[Message]) -> list[int]:
+        return cls.tokens("".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant: ")
+
+    def asked(self, path: str) -> list[Any]:
+        """The bodies that reached `path`."""
+        return [body for asked, body in self.requests if asked == path]
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 * 2**20, handler_args={"handler_cancellation": True})
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/pooling", self._pooling)
+        return app
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(("/tokenize", body))
+        ids = self.head(body["messages"]) if "messages" in body else self.tokens(body["prompt"])
+        return web.json_response({"count": len(ids), "max_model_len": self.most, "tokens": ids})
+
+    async def _pooling(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(("/pooling", body))
+        answer = await self.fault(body["input"]) if self.fault else None
+        if answer is not None:
+            return answer
+        if any(not 0 < len(ids) <= self.most for ids in body["input"]):
+            return web.json_response({"error": {"message": "too long"}}, status=400)
+        data = [{"index": i, "data": self._rows(ids)} for i, ids in enumerate(body["input"])]
+        return web.json_response({"data": data, "usage": {"prompt_tokens": sum(map(len, body["input"]))}})
+
+    def _rows(self, ids: list[int]) -> list[Any]:
+        rows = [[1 - good, good] for good in (self.good(ids[: n + 1]) for n in range(len(ids)))]
+        if self.rows == "text":
+            return rows[-1]
+        return [
+            row for token, row in zip(ids, rows, strict=True) if self.rows == "token" or token == self.MARK
+        ]
+
+
+class StandInEmbeddings:
+    """An embedding server that looks vectors up."""
+
+    def __init__(self, vectors: Mapping[str, Sequence[float]]) -> None:
+        self._vectors = vectors
+        self.requests: list[Any] = []
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/v1/embeddings", self._embed)
+        return app
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(body)
+        data = [{"index": i, "embedding": self._vectors[text]} for i, text in enumerate(body["input"])]
+        return web.json_response({"data": data, "usage": {"prompt_tokens": sum(map(len, body["input"]))}})
 
 
 @asynccontextmanager

@@ -12,21 +12,9 @@ import msgspec
 from engines.base import EngineError, EngineGarbage, Message
 from engines.transport import Transport, decode
 from verifiers.base import Response, Score, Verdict
+from verifiers.pooling import Pooling, Usage
 
 Route = Literal["pooling", "classify"]
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-
-
-class _Pooled(msgspec.Struct):
-    data: list[float | list[float]]
-
-
-class _Pooling(msgspec.Struct):
-    data: list[_Pooled]
-    usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
 class _Class(msgspec.Struct):
@@ -35,7 +23,7 @@ class _Class(msgspec.Struct):
 
 class _Classification(msgspec.Struct):
     data: list[_Class]
-    usage: _Usage = msgspec.field(default_factory=_Usage)
+    usage: Usage = msgspec.field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +69,14 @@ class OutcomeReward:
             else:
                 scores.append(result[0])
                 read += result[1]
-                scored += 1
+                scored += result[0] is not None
         if failures and not scored:
             raise failures[0]
         in_time = "" if scored + len(failures) == len(responses) else " in time"
         warning = f"{self.name} scored {scored} of {len(responses)} responses{in_time}."
         return Verdict(tuple(scores), read, warnings=(warning,) if scored < len(responses) else ())
 
-    async def _ask(self, messages: Sequence[Message], response: Response) -> tuple[float, int]:
+    async def _ask(self, messages: Sequence[Message], response: Response) -> tuple[Score, int]:
         body = {
             "model": self.model,
             "messages": [*messages, {"role": "assistant", "content": response.content}],
@@ -99,8 +87,7 @@ class OutcomeReward:
             if self.route == "classify":
                 classes = decode(answer, _Classification)
                 return classes.data[0].probs[self.positive_label], classes.usage.prompt_tokens
-            pooled = decode(answer, _Pooling)
-            last = pooled.data[0].data[-1]
-            return (last[self.positive_label] if isinstance(last, list) else last), pooled.usage.prompt_tokens
+            pooled = decode(answer, Pooling)
+            return pooled.data[0].rows()[-1][self.positive_label], pooled.usage.prompt_tokens
         except IndexError as error:
             raise EngineGarbage(f"{self.name} returned no score for label {self.positive_label}.") from error

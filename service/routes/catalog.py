@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from service.replies import json_response
 from service.settings import ModelConfig
-from service.world import BUILT_IN, World
+from service.world import World
 from strategies.registry import describe, registry
 
 
@@ -35,12 +35,7 @@ async def strategies(_: Request) -> Response:
 
 async def verifiers(request: Request) -> Response:
     world: World = request.app.state.world
-    built_in = [{"name": name, "kind": name, "description": text} for name, text in BUILT_IN.items()]
-    configured = [
-        {"name": v.name, "kind": v.kind, "description": f"{v.kind} by the model {v.model}"}
-        for v in world.config.verifiers
-    ]
-    return _list(built_in + configured)
+    return _list(world.verifiers.catalog())
 
 
 async def openapi(request: Request) -> Response:

@@ -14,10 +14,13 @@ import strategies
 from service.schemas import AnswerRequest, ChatRequest, ScalingRequest, read_chat, read_scaling
 from service.settings import (
     Defaults,
+    EmbeddingConfig,
+    HttpConfig,
     JudgeConfig,
     Limits,
     ModelConfig,
     OutcomeRewardConfig,
+    ProcessRewardConfig,
     Settings,
     WorldConfig,
     load_world,
@@ -29,6 +32,7 @@ from tests.service.live import live
 from tests.stand_ins import MODEL
 
 DOCS = ROOT / "docs"
+VERIFIERS = (OutcomeRewardConfig, ProcessRewardConfig, JudgeConfig, HttpConfig, EmbeddingConfig)
 PAGES = {page.stem: page.read_text() for page in sorted(DOCS.glob("*.md"))}
 
 
@@ -151,7 +155,7 @@ def test_no_field_setting_strategy_or_parameter_is_left_out():
         *(("configuration", f"ALIQUOT_{name.upper()}") for name in Settings.model_fields),
         *(
             ("configuration", name)
-            for model in (WorldConfig, ModelConfig, OutcomeRewardConfig, JudgeConfig, Defaults, Limits)
+            for model in (WorldConfig, ModelConfig, *VERIFIERS, Defaults, Limits)
             for name in model.model_fields
         ),
         *(("strategies", name) for name in registry()),

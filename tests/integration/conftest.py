@@ -36,6 +36,28 @@ def reward_vllm(logs):
 
 
 @pytest.fixture(scope="session")
+def process_reward_vllm(logs):
+    """A small random token classifier of two classes: vLLM answers a row of probabilities for each token."""
+    with running(tiny_model("process_reward"), logs, runner="pooling") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def last_row_vllm(logs):
+    """The same model, told to answer the last token's row alone: then vLLM uses its prefix cache."""
+    extra = ("--pooler-config", '{"task": "classify"}')
+    with running(tiny_model("process_reward"), logs, runner="pooling", extra=extra) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedding_vllm(logs):
+    """The random generator's last hidden states, which say nothing, but are of the right form."""
+    with running(tiny_model("generator"), logs, runner="pooling") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def bundled_vllm(logs):
     """The bundled model, which answers."""
     with running(BUNDLED, logs) as server:

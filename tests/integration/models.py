@@ -9,10 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-Kind = Literal["generator", "reward"]
+Kind = Literal["generator", "reward", "process_reward"]
 
+ARCHITECTURES: Final = {
+    "generator": "LlamaForCausalLM",
+    "reward": "LlamaForSequenceClassification",
+    "process_reward": "LlamaForTokenClassification",
+}
 SEED = 20240917
 CONTEXT = 2048
 
@@ -21,7 +26,8 @@ def build(kind: Kind, folder: Path, *, tokenizer: Path, python: Path) -> Path:
     """Write a two-layer Llama with `tokenizer`'s vocabulary to `folder`, unless it is there already.
 
     `generator` continues text at random (its sequences hardly ever end by themselves); `reward` scores a text with
-    one number. The weights are seeded, so every build is the same model.
+    one number, `process_reward` each token with the probabilities of two classes. The weights are seeded, so every
+    build is the same model.
     """
     if not folder.is_dir():
         unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -36,7 +42,8 @@ def build(kind: Kind, folder: Path, *, tokenizer: Path, python: Path) -> Path:
 
 def _write(kind: str, tokenizer_folder: str, folder: str) -> None:
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+    import transformers
+    from transformers import AutoTokenizer, LlamaConfig
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder)
     torch.manual_seed(SEED)
@@ -54,9 +61,9 @@ def _write(kind: str, tokenizer_folder: str, folder: str) -> None:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        num_labels=1,
+        num_labels=2 if kind == "process_reward" else 1,
     )
-    model: Any = (LlamaForCausalLM if kind == "generator" else LlamaForSequenceClassification)(config)
+    model: Any = getattr(transformers, ARCHITECTURES[kind])(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

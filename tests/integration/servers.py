@@ -39,9 +39,17 @@ def tiny_model(kind: Kind) -> Path:
 
 @contextmanager
 def running(
-    model: Path, logs: Path, *, runner: Literal["generate", "pooling"] = "generate", context: int = CONTEXT
+    model: Path,
+    logs: Path,
+    *,
+    runner: Literal["generate", "pooling"] = "generate",
+    context: int = CONTEXT,
+    extra: tuple[str, ...] = (),
 ) -> Generator[Server]:
-    """A supervised vLLM that serves the model in this folder, on an event loop of its own in a thread."""
+    """A supervised vLLM that serves the model in this folder, on an event loop of its own in a thread.
+
+    `extra` are more options of vLLM's command line.
+    """
     spec = LaunchSpec(
         model_path=str(model),
         served_name=model.name,
@@ -51,8 +59,9 @@ def running(
         runner=runner,
         max_model_len=context,
         kv_cache_gib=1,
+        extra=extra,
     )
-    supervisor = Supervisor(spec, log_path=logs / f"{model.name}.log")
+    supervisor = Supervisor(spec, log_path=logs / f"{model.name}-{spec.port}.log")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

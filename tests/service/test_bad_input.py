@@ -60,7 +60,7 @@ CASES = {
         "one of them",
     ),
     "an unknown field of scaling": (scaling(stratgy="majority"), 400, "scaling.stratgy", "Leave it out"),
-    "an unknown strategy": (scaling(strategy="luck"), 422, "scaling.strategy", "There are best_of_majority"),
+    "an unknown strategy": (scaling(strategy="luck"), 422, "scaling.strategy", "There are beam_search"),
     "an unknown verifier": (scaling(verifier="oracle"), 422, "scaling.verifier", "There are self_certainty"),
     "a verifier that is missing": (
         scaling(strategy="repeated_sampling"),

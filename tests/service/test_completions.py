@@ -318,7 +318,7 @@ async def test_catalogues_name_what_can_be_asked_for(served):
         "repeated_sampling",
     }
     verifiers = (await served.client.get("/v1/verifiers")).json()["data"]
-    assert {v["name"] for v in verifiers} == {"self_certainty", "judge", "exact"}
+    assert {v["name"] for v in verifiers} == {"self_certainty", "judge", "exact", "unit_tests"}
 
 
 async def test_metrics_count_requests_and_what_they_spent(served):

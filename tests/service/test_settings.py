@@ -36,7 +36,7 @@ def test_a_whole_file_is_read(tmp_path):
     config = load_world(file)
     assert config.models[0].usd_per_hour == 2.49
     assert [v.kind for v in config.verifiers] == ["outcome_reward", "judge"]
-    assert World(Settings(), config).verifier_names[-2:] == ["rm", "big-judge"]
+    assert World(Settings(), config).verifiers.names[-2:] == ["rm", "big-judge"]
 
 
 def test_without_a_file_there_is_the_bundled_model():
@@ -53,9 +53,39 @@ def test_without_a_file_there_is_the_bundled_model():
         ("models: []", "models"),
         ("models: [{name: 'a b', path: x}]", "models.0.name"),
         ("models: [{name: m, path: x}, {name: m, path: y}]", "the name m is given twice"),
-        ("verifiers: [{name: v, kind: oracle}]", "'outcome_reward', 'judge'"),
+        (
+            "verifiers: [{name: v, kind: oracle}]",
+            "'outcome_reward', 'process_reward', 'judge', 'http', 'embedding'",
+        ),
         ("verifiers: [{name: v, kind: judge, model: gone}]", "there is no model gone"),
         ("verifiers: [{name: judge, kind: judge, model: smollm2-135m}]", "judge is built in"),
+        (
+            "verifiers: [{name: v, kind: process_reward, model: m}]",
+            "verifiers.0.process_reward.url: Field required",
+        ),
+        (
+            "verifiers: [{name: v, kind: process_reward, url: 'http://x', model: m, aggregate: max}]",
+            "verifiers.0.process_reward.aggregate",
+        ),
+        (
+            "verifiers: [{name: v, kind: process_reward, url: 'http://x', model: m, step_token: ' '}]",
+            "verifiers.0.process_reward.step_token",
+        ),
+        (
+            "verifiers: [{name: v, kind: http, url: 'http://x', model: m}]",
+            "verifiers.0.http.model: is no setting",
+        ),
+        ("verifiers: [{name: v, kind: http, url: 'file:///etc/passwd'}]", "verifiers.0.http.url"),
+        ("verifiers: [{name: v, kind: http, url: 'http://x', timeout: 0}]", "verifiers.0.http.timeout"),
+        (
+            'verifiers: [{name: v, kind: http, url: "http://x", headers: {A: "1\\nB: 2"}}]',
+            "verifiers.0.http.headers.A",
+        ),
+        (
+            "{verifiers: [{name: v, kind: embedding, url: 'http://x', model: m}], defaults: {verifier: v}}",
+            "v scores nothing",
+        ),
+        ("verifiers: [{name: unit_tests, kind: http, url: 'http://x'}]", "unit_tests is built in"),
         ("defaults: {strategy: luck}", "there is no luck"),
         ("defaults: {verifier: gone}", "gone is no verifier"),
         ("defaults: {budget: {samples: 0}}", "defaults.budget.samples"),
