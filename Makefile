@@ -10,10 +10,11 @@ serve:  ## set everything up, then serve the bundled model on 127.0.0.1:8080
 	@exec $(BIN)/aliquot serve $(ARGS)
 
 test:  ## set everything up, then run every test: the fast ones first
-	@$(SET_UP) service engine --then "running every test"
+	@$(SET_UP) service engine tests --then "running every test"
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-test-fast: install  ## the tests that need no vLLM
+test-fast:  ## the tests that need no vLLM
+	@$(SET_UP) service tests
 	@exec $(BIN)/python -m pytest -m "not integration" $(ARGS)
 
 lint: install  ## ruff, mypy and the layering

@@ -1,7 +1,8 @@
-"""Sets a machine up, phase by phase: `python3 -m deploy.install service [engine] [--then WHAT]`, from the root.
+"""Sets a machine up, phase by phase: `python3 -m deploy.install service [engine] [tests] [--then WHAT]`, from the root.
 
 `service` creates .venv with Aliquot; `engine` also .venv-engine with the vLLM that fits the machine, and the bundled
-model. What is there already is left alone, so a second run takes no time. Standard library only.
+model; `tests` looks for what the tests alone need of the system. What is there already is left alone, so a second run
+takes no time. Standard library only.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LOADS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Set this machine up for Aliquot.")
-    parser.add_argument("what", nargs="+", choices=["service", "engine"])
+    parser.add_argument("what", nargs="+", choices=["service", "engine", "tests"])
     parser.add_argument("--then", default="", help="what comes after, shown as the last phase")
     asked = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -48,7 +49,7 @@ def main() -> None:
 
     device = detect_device() if "engine" in asked.what else None
     todo: list[tuple[str, Callable[[Phase], str]]] = [
-        ("checking this machine", lambda _: check_machine(device)),
+        ("checking this machine", lambda _: check_machine(device, tests="tests" in asked.what)),
         ("installing the service into .venv", install_service),
     ]
     if device is not None:
@@ -64,7 +65,7 @@ def main() -> None:
         phases.announce(asked.then)
 
 
-def check_machine(device: Device | None) -> str:
+def check_machine(device: Device | None, *, tests: bool = False) -> str:
     """Look for what no installation of ours brings. Raises Failed with everything that is missing."""
     version = ".".join(map(str, sys.version_info[:3]))
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
@@ -73,6 +74,8 @@ def check_machine(device: Device | None) -> str:
     missing = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
     if device == "cpu" and not _loadable("libnuma.so.1"):
         missing.append("libnuma1")
+    if tests and not shutil.which("bwrap"):
+        missing.append("bubblewrap")
     if missing:
         raise Failed(f"Some of the system's packages are missing. Install them: {apt_get(*missing)}")
     needed = 0 if _installed(SERVICE, "service") else DISK_GB["service"]

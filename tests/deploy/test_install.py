@@ -94,6 +94,13 @@ def test_what_the_system_lacks_is_named_at_once_with_the_command(monkeypatch: py
         install.check_machine(None)
 
 
+def test_the_sandbox_is_asked_for_where_the_tests_are_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(Failed, match=r"apt-get install -y bubblewrap$"):
+        install.check_machine(None, tests=True)
+    install.check_machine(None)
+
+
 @pytest.mark.parametrize("version", [(3, 10, 9), (3, 15, 0)])
 def test_a_python_that_does_not_fit_is_named(
     version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
