@@ -70,7 +70,8 @@ def _cost(scaling: dict[str, Any]) -> str:
         scaling["strategy"],
         f"{spent['samples']} samples",
         f"{spent['tokens']} tokens generated",
-        f"{spent['prompt_tokens']} read ({spent['cached_tokens']} cached)",
+        f"{spent['prompt_tokens']} read"
+        + (f" ({spent['cached_tokens']} cached)" if spent["cached_tokens"] else ""),
     ]
     if spent["verifier_tokens"]:
         parts.append(f"{spent['verifier_tokens']} read by {scaling['verifier']}")

@@ -162,4 +162,6 @@ def _step(event: dict[str, Any]) -> str:
         return f"{event['finished']} of {asked} samples finished"
     if event["event"] == "score":
         return f"{len(event['scores'])} responses scored by {event['verifier']}"
+    if event["event"] == "steps":
+        return f"depth {event['depth']}: {len(event['nodes'])} steps"
     return str(event["event"]).replace("_", " ")

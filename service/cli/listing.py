@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -66,6 +67,8 @@ def _strategy(strategy: dict[str, Any], whole: bool) -> Iterator[RenderableType]
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, str) and not value.isprintable():
+        return json.dumps(value)
     return "null" if value is None else str(value)
 
 
