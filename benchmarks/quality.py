@@ -34,9 +34,9 @@ from strategies.journal import Draw, Scored
 from strategies.registry import build
 from strategies.search import Search
 from verifiers.answers import make_answers
-from verifiers.base import Embedded, Verifier
+from verifiers.base import Verifier
 from verifiers.exact import Exact
-from verifiers.simulated_reward import SimulatedOutcomeReward, SimulatedProcessReward
+from verifiers.simulated_reward import SimulatedEmbedder, SimulatedOutcomeReward, SimulatedProcessReward
 from verifiers.workers import Workers
 
 PROBLEMS = 2000
@@ -98,10 +98,10 @@ ROWS: Sequence[Row] = (
     Row("efficient_tree_search, λb = 2", ETS, "process", {"cost_weight": 2.0}),
     Row("efficient_tree_search, no embeddings", ETS, "process", embeds=False),
     Row(
-        "efficient_tree_search, no embeddings, λd = 0",
+        "efficient_tree_search, no embeddings, λd = 1",
         ETS,
         "process",
-        {"diversity_weight": 0.0},
+        {"diversity_weight": 1.0},
         embeds=False,
     ),
     *(
@@ -135,16 +135,6 @@ class Ran:
     kept: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Embedder:
-    """The world's embeddings, in process."""
-
-    world: SimulatedWorld
-
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> Embedded:
-        return Embedded(tuple(map(self.world.embedding, texts)))
-
-
 async def run(world: SimulatedWorld, row: Row, width: int, index: int) -> Ran:
     """Problem `index` by the strategy of `row` with `width` samples."""
     problem = world.problem(index)
@@ -165,7 +155,7 @@ async def run(world: SimulatedWorld, row: Row, width: int, index: int) -> Ran:
         Ledger(Budget(width)),
         answers,
         verifier=verifiers[row.verifier],
-        embedder=_Embedder(world) if row.embeds else None,
+        embedder=SimulatedEmbedder(world) if row.embeds else None,
         seed=SEED + index,
     )
     outcome = await build(row.strategy, row.params).run(search)
@@ -289,7 +279,7 @@ def findings(cells: Sequence[Cell]) -> str:
         "efficient_tree_search, λb = 2",
         "efficient_tree_search, nodes counted",
         "efficient_tree_search, no embeddings",
-        "efficient_tree_search, no embeddings, λd = 0",
+        "efficient_tree_search, no embeddings, λd = 1",
     ):
         compare(label, "rebase")
     for label in ("best_of_n, hackable reward", "best_of_majority, hackable reward"):

@@ -27,7 +27,8 @@ class EfficientTreeSearch(TreeSearch):
 
     w is a leaf's share of the width by REBASE; V are all leaves and what lies above them, V_S those of S; C are the
     clusters of last steps: by embeddings (average linkage, cosine distance 0.05) where an embedding server is
-    configured, else by equal text. `node_cost: tokens` counts what the KV cache holds; `count` every node alike, as
+    configured, else by equal text. By text nearly all steps differ, and every leaf would be kept for that: so λd is 0
+    there unless it is given. `node_cost: tokens` counts what the KV cache holds; `count` every node alike, as
     the paper does. Solved exactly as an integer program; where that takes over 2 seconds the greedy solution stands,
     and a warning says so.
 
@@ -42,8 +43,9 @@ class EfficientTreeSearch(TreeSearch):
         float, Field(ge=0, le=1e6, description="λb: weight of the KV cache that is kept.")
     ] = 1.0
     diversity_weight: Annotated[
-        float, Field(ge=0, le=1e6, description="λd: weight of the clusters that are kept.")
-    ] = 1.0
+        float | None,
+        Field(ge=0, le=1e6, description="λd: weight of the clusters kept; null: 1 with embeddings, else 0."),
+    ] = None
     node_cost: Annotated[
         Literal["tokens", "count"], Field(description="What a node costs: its tokens, or one.")
     ] = "tokens"
@@ -54,14 +56,15 @@ class EfficientTreeSearch(TreeSearch):
     async def share(self, walk: Walk, grown: Sequence[int], width: int) -> Mapping[int, int]:
         leaves = walk.live(grown)
         weights = [count / width for count in rebase_counts(walk.scores(leaves), width, self.temperature)]
+        clusters, weight = await self._clusters(walk, leaves)
         problem = Selectable(
             parents=[None if node == ROOT else step.parent for node, step in enumerate(walk.tree.nodes)],
             costs=[len(step.tokens) if self.node_cost == "tokens" else 1 for step in walk.tree.nodes],
             leaves=leaves,
             weights=weights,
-            clusters=await self._clusters(walk, leaves),
+            clusters=clusters,
             cost_weight=self.cost_weight,
-            diversity_weight=self.diversity_weight,
+            diversity_weight=weight,
         )
         selection = await walk.search.settled(partial(asyncio.to_thread, select, problem, SELECT_SECONDS))
         if not selection.proven:
@@ -71,7 +74,11 @@ class EfficientTreeSearch(TreeSearch):
         facts = {"objective": selection.objective, "proven": selection.proven}
         return walk.selected(dict(zip(kept, counts, strict=True)), **facts)
 
-    async def _clusters(self, walk: Walk, leaves: Sequence[int]) -> list[int]:
+    async def _clusters(self, walk: Walk, leaves: Sequence[int]) -> tuple[list[int], float]:
+        """The leaves' clusters, and what covering all of them is worth."""
         texts = [walk.tree[leaf].text for leaf in leaves]
-        vectors = await walk.search.embed(texts) if self.diversity_weight else None
-        return cluster_texts(texts) if vectors is None else await asyncio.to_thread(cluster_vectors, vectors)
+        vectors = None if self.diversity_weight == 0 else await walk.search.embed(texts)
+        if vectors is None:
+            return cluster_texts(texts), self.diversity_weight or 0.0
+        clusters = await asyncio.to_thread(cluster_vectors, vectors)
+        return clusters, 1.0 if self.diversity_weight is None else self.diversity_weight
