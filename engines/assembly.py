@@ -13,12 +13,20 @@ class _Part:
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     tokens_with_logprob: int = 0
+    last_token: str = ""
     done: bool = False
 
     def sample(self, finish: FinishReason, stopped_at: str | None) -> Sample:
         known = self.tokens and self.tokens_with_logprob == len(self.tokens)
         logprob = self.logprob if known else None
-        return Sample("".join(self.texts), tuple(self.tokens), finish, logprob, stopped_at=stopped_at)
+        return Sample(
+            "".join(self.texts),
+            tuple(self.tokens),
+            finish,
+            logprob,
+            stopped_at=stopped_at,
+            last_token=self.last_token,
+        )
 
 
 class Assembly:
@@ -37,6 +45,7 @@ class Assembly:
         part.texts.append(chunk.text)
         part.tokens.extend(chunk.tokens)
         self.tokens += len(chunk.tokens)
+        part.last_token = chunk.last_token or part.last_token
         if chunk.logprob is not None:
             part.logprob += chunk.logprob
             part.tokens_with_logprob += len(chunk.tokens)

@@ -21,7 +21,8 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
     `tokens` are the generated ids, `logprob` is the sum of their log-probabilities (nats; None where not
     asked for, not reported, or nothing was generated), `top_logprobs` the most likely alternatives at each
     position (where asked for). `stopped_at` is the stop string that ended it: not in `text`, though the tokens that
-    formed it are in `tokens`; None where the model ended by itself or was cut.
+    formed it are in `tokens`; None where the model ended by itself or was cut. `last_token` is the last token's text,
+    where log-probabilities were asked for.
     """
 
     text: str
@@ -30,11 +31,24 @@ class Sample(msgspec.Struct, frozen=True):  # one a sample: a Struct is made in 
     logprob: float | None = None
     top_logprobs: tuple[Mapping[str, float], ...] = ()
     stopped_at: str | None = None
+    last_token: str = ""
 
     @property
     def mean_logprob(self) -> float | None:
         """Mean log-probability of a token in nats, or None without log-probabilities or tokens."""
         return None if self.logprob is None or not self.tokens else self.logprob / len(self.tokens)
+
+    @property
+    def overrun(self) -> str:
+        """What the last token holds beyond the stop string that ended the sample, as far as `last_token` tells.
+
+        A token may run past it: one of "\\n\\n" and an indentation ends a step at the blank line.
+        """
+        if not self.stopped_at:
+            return ""
+        known = self.text + self.stopped_at
+        ends = (end for end in range(len(self.last_token), 0, -1) if known.endswith(self.last_token[:end]))
+        return self.last_token[next(ends, len(self.last_token)) :]
 
     def continued(self, rest: Sample) -> Sample:
         """This sample and what was generated after it, as one."""
@@ -87,7 +101,8 @@ class Generation:
 class Chunk:
     """What a stream says next of one continuation: new text, tokens, log-probability.
 
-    Its last has a finish reason, and the stop string that ended it, if one did.
+    Its last has a finish reason, and the stop string that ended it, if one did. `last_token` is the text of the last of
+    `tokens`, where log-probabilities were asked for.
     """
 
     prompt: int
@@ -97,6 +112,7 @@ class Chunk:
     logprob: float | None = None
     finish_reason: FinishReason | None = None
     stopped_at: str | None = None
+    last_token: str = ""
 
 
 class EngineError(Exception):

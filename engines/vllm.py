@@ -15,6 +15,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Logprobs(msgspec.Struct):
+    tokens: list[str] = []
     token_logprobs: list[float | None] = []
     top_logprobs: list[dict[str, float | None] | None] | None = None
 
@@ -127,7 +128,8 @@ class VllmEngine:
                     tokens = choice.token_ids or ()
                     finish = _finish(choice.finish_reason)
                     logprob = _logprob(choice, call)
-                    yield Chunk(prompt, index, choice.text, tokens, logprob, finish, _stop_string(choice))
+                    stop, last = _stop_string(choice), _last_token(choice, call)
+                    yield Chunk(prompt, index, choice.text, tokens, logprob, finish, stop, last)
                 if part.usage is not None:
                     yield part.usage.of(call)
 
@@ -171,6 +173,14 @@ def _stop_string(choice: _Choice) -> str | None:
     return choice.stop_reason if isinstance(choice.stop_reason, str) else None
 
 
+def _last_token(choice: _Choice, call: Call) -> str:
+    return (
+        choice.logprobs.tokens[-1]
+        if call.logprobs is not None and choice.logprobs and choice.logprobs.tokens
+        else ""
+    )
+
+
 def _logprob(choice: _Choice, call: Call) -> float | None:
     """The sum over the choice's tokens; None where there are none, or the engine left one out."""
     if call.logprobs is None or choice.logprobs is None or not choice.token_ids:
@@ -194,4 +204,5 @@ def _sample(choice: _Choice, finish: FinishReason, call: Call) -> Sample:
         logprob=_logprob(choice, call),
         top_logprobs=tuple({t: p for t, p in (at or {}).items() if p is not None} for at in top or ()),
         stopped_at=_stop_string(choice),
+        last_token=_last_token(choice, call),
     )

@@ -13,8 +13,9 @@ from pydantic import Field
 from strategies.base import Candidate, Outcome, VerifierNeed
 from strategies.ranking import answers_by_weight, ballot, by_answer, by_score, with_votes
 from strategies.responding import respond
-from strategies.scores import probabilities
+from strategies.scores import bounded, probabilities
 from strategies.search import Search
+from verifiers.base import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,13 @@ class BestOfN:
         if self.select == "softmax":
             return softmax_order(scored, self.temperature, rng)
         if self.select == "weighted":
-            return by_answer(scored, answers_by_weight(scored, probabilities([c.score for c in scored])))
+            return by_answer(scored, answers_by_weight(scored, _weights(scored)))
         return by_score(scored)
+
+
+def _weights(scored: Sequence[Candidate]) -> list[Score]:
+    scores = [c.score for c in scored]
+    return probabilities(scores, bounded(scores))
 
 
 def softmax_order(scored: Sequence[Candidate], temperature: float, rng: Random) -> list[Candidate]:

@@ -31,6 +31,10 @@ class DiverseVerifierTreeSearch(TreeSearch):
     name: ClassVar[str] = "diverse_verifier_tree_search"
     verifier: ClassVar[VerifierNeed] = "default"
 
+    def width(self, samples: int, walk: Walk) -> int:
+        """All of it, however many have finished: subtrees do not compete."""
+        return samples
+
     async def share(self, walk: Walk, grown: Sequence[int], width: int) -> Mapping[int, int]:
         subtrees: dict[int, list[int]] = {}
         for node in grown:

@@ -42,9 +42,9 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One verifier call: the verdict on responses with these texts."""
+    """One verifier call: the verdict on responses whose texts have these digests."""
 
-    texts: tuple[str, ...]
+    digests: tuple[bytes, ...]
     verdict: Verdict
 
 
@@ -68,7 +68,7 @@ class Journal:
         self.records: list[Record] = list(records)
         self._draws = deque(r for r in self.records if isinstance(r, Draw))
         self._settled = deque(r for r in self.records if isinstance(r, Settled))
-        self._scored = {r.texts: r.verdict for r in self.records if isinstance(r, Scored)}
+        self._scored = {r.digests: r.verdict for r in self.records if isinstance(r, Scored)}
 
     def __contains__(self, record: Record) -> bool:
         return any(known is record for known in self.records)
@@ -81,9 +81,9 @@ class Journal:
         """The next recorded finding, if there is one left."""
         return self._settled.popleft() if self._settled else None
 
-    def verdict(self, texts: tuple[str, ...]) -> Verdict | None:
+    def verdict(self, digests: tuple[bytes, ...]) -> Verdict | None:
         """The recorded verdict on these texts; keyed by them, since scoring may overlap a call that never settled."""
-        return self._scored.get(texts)
+        return self._scored.get(digests)
 
     def add(self, record: Record) -> None:
         self.records.append(record)

@@ -74,6 +74,14 @@ class ParticleFiltering(Stepwise):
         return search.outcome(ranked, estimates=walk.chosen(ranked))
 
     async def _filter(self, walk: Walk, particles: _Filter, rng: Random) -> None:
+        try:
+            await self._step_by_step(walk, particles, rng)
+        finally:
+            particles.steps = max(
+                particles.steps, len(particles.kept)
+            )  # the kept one goes its known way to its end
+
+    async def _step_by_step(self, walk: Walk, particles: _Filter, rng: Random) -> None:
         while live := walk.live(particles.free):
             particles.take(await walk.grow(Counter(live)), walk)
             population = particles.population
@@ -89,7 +97,7 @@ class ParticleFiltering(Stepwise):
         self, walk: Walk, population: Sequence[int], youth: float = 0.0
     ) -> tuple[list[float], dict[str, float]]:
         """The population's weights, and the ESS and temperature; `youth` falls from 1 to 0 as annealing fades out."""
-        values = logits([walk.tree[particle].score for particle in population])
+        values = logits([walk.tree[particle].score for particle in population], walk.bounded)
         weights = softmax(values, self.temperature)
         ess = effective_sample_size(weights)
         temperature = self.temperature
@@ -104,9 +112,10 @@ class ParticleFiltering(Stepwise):
         return walk.tree.path(rng.choices(particles.population, weights)[0])
 
     async def _ranked(self, walk: Walk, particles: Sequence[int], rng: Random) -> list[Candidate]:
-        """Survivors by `select`, each once, then those that finished and died; what was cut comes last."""
-        survivors = list(dict.fromkeys(particles))
-        died = [node for node in walk.finished if node not in set(survivors)]
+        """Survivors by `select`, each once, then those that finished and died; what was cut comes last, by score."""
+        held = set(particles)
+        survivors = sorted(held)
+        died = [node for node in (*walk.finished, *walk.stranded) if node not in held]
         candidates = await walk.candidates(survivors + died)
         candidates = with_votes(candidates, ballot(candidates))
         alive, dead = candidates[: len(survivors)], by_score(candidates[len(survivors) :])

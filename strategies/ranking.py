@@ -10,8 +10,8 @@ from verifiers.base import Score
 
 
 def by_score(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Highest score first; those without a score last."""
-    return sorted(candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.index))
+    """Highest score first; those without a score last; of equals, the one given first."""
+    return sorted(candidates, key=lambda c: (c.score is None, -(c.score or 0.0)))
 
 
 def by_answer(candidates: Sequence[Candidate], answers: Sequence[str]) -> list[Candidate]:
@@ -38,8 +38,12 @@ def answers_by_weight(candidates: Sequence[Candidate], weights: Sequence[Score])
 
 
 def finished_first(ranked: Iterable[Candidate]) -> list[Candidate]:
-    """The same order, but responses that were cut come after those that ended."""
-    return sorted(ranked, key=lambda c: c.response.sample.finish_reason != "stop")
+    """Responses that ended, in the given order; then those that were cut, by score, the longest first where equal."""
+    ended: list[Candidate] = []
+    cut: list[Candidate] = []
+    for candidate in ranked:
+        (ended if candidate.response.sample.finish_reason == "stop" else cut).append(candidate)
+    return ended + by_score(sorted(cut, key=lambda c: -len(c.response.sample.tokens)))
 
 
 def ballot(candidates: Iterable[Candidate], group: Callable[[str], str] = str) -> Ballot:

@@ -11,18 +11,19 @@ NEAREST = 1e-6
 """How near to 0 or 1 a probability is taken: a score of exactly 0 or 1 must not outweigh everything for ever."""
 
 
-def probabilities(scores: Sequence[Score]) -> list[Score]:
-    """Scores in [0, 1]: as they are where all of them lie there, else each through a sigmoid. None stays None."""
-    if all(score is None or 0 <= score <= 1 for score in scores):
-        return list(scores)
-    return [None if score is None else _sigmoid(score) for score in scores]
+def bounded(scores: Sequence[Score]) -> bool:
+    """Whether these are probabilities: in [0, 1], but for rounding. What is not is taken for logits."""
+    return all(score is None or -NEAREST <= score <= 1 + NEAREST for score in scores)
 
 
-def logits(scores: Sequence[Score]) -> list[Score]:
-    """log(p / (1 − p)) of each score, probabilities kept `NEAREST` from 0 and 1; scores beyond [0, 1] are logits."""
-    if any(score is not None and not 0 <= score <= 1 for score in scores):
-        return list(scores)
-    return [None if score is None else _logit(score) for score in scores]
+def probabilities(scores: Sequence[Score], are: bool) -> list[Score]:
+    """Scores in [0, 1]: as they are where they `are` probabilities, else each through a sigmoid. None stays None."""
+    return [None if s is None else min(max(s, 0.0), 1.0) if are else _sigmoid(s) for s in scores]
+
+
+def logits(scores: Sequence[Score], are: bool) -> list[Score]:
+    """log(p / (1 − p)) where scores `are` probabilities, kept `NEAREST` from 0 and 1; else as they are."""
+    return [None if s is None else _logit(s) if are else s for s in scores]
 
 
 def softmax(values: Sequence[Score], temperature: float) -> list[float]:

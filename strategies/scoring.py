@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from budgets.budget import BudgetExhausted
 from budgets.ledger import Ledger, Reservation
@@ -18,15 +19,23 @@ GRACE_SECONDS = 0.25
 """What a verifier that keeps to its seconds has to come back; one that does not is cut off."""
 
 
+def digest(text: str) -> bytes:
+    """What stands for a text, where only equality matters."""
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
 @dataclass(slots=True)
 class Scoring:
-    """A verifier's scores of the texts of one run. `owed` counts samples drawn and not yet given to it."""
+    """A verifier's scores of the texts of one run, by the texts' digests: paths of a long search are many and long.
+
+    `owed` counts samples drawn and not yet given to the verifier.
+    """
 
     verifier: Verifier
     ledger: Ledger
     messages: tuple[Message, ...]
     journal: Journal
-    scores: dict[str, Score] = field(default_factory=dict)
+    scores: dict[bytes, Score] = field(default_factory=dict)
     owed: int = 0
     _given: set[int] = field(default_factory=set)
 
@@ -43,7 +52,8 @@ class Scoring:
         given = {candidate.index for candidate in candidates} - self._given
         self._given |= given
         self.owe(-len(given))
-        new = list({c.text: c for c in candidates if c.text not in self.scores}.values())
+        distinct = {digest(c.text): c for c in candidates}
+        new = [c for key, c in distinct.items() if key not in self.scores]
         if not new:
             return Verdict(()), []
         if self.verifier.instant:
@@ -51,19 +61,19 @@ class Scoring:
         else:
             verdict, new = await self._within_budget(new)
         scores = [sane(score) for score in verdict.scores]
-        self.scores |= zip((c.text for c in new), scores, strict=True)
+        self.scores |= zip((digest(c.text) for c in new), scores, strict=True)
         return verdict, scores
 
     async def _within_budget(self, new: list[Candidate]) -> tuple[Verdict, list[Candidate]]:
         reservation = self.ledger.reserve(len(new), self.verifier.max_tokens, begins=False, whole=True)
         new = new[: reservation.sequences]
-        texts = tuple(candidate.text for candidate in new)
+        digests = tuple(digest(candidate.text) for candidate in new)
         verdict = Verdict((), generated=reservation.tokens)
         try:
-            recorded = self.journal.verdict(texts)
+            recorded = self.journal.verdict(digests)
             verdict = recorded or await self._ask(new, reservation)
             if not recorded:
-                self.journal.add(Scored(texts, verdict))
+                self.journal.add(Scored(digests, verdict))
         finally:
             self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read)
         return verdict, new

@@ -16,7 +16,7 @@ from engines.base import Call, Chunk, Engine, EngineError
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.calls import Finished, plain, stream
 from strategies.journal import Draw, Journal, Record, Settled
-from strategies.scoring import Scoring
+from strategies.scoring import Scoring, digest
 from verifiers.answers import Answers
 from verifiers.base import Embedded, Embedder, Verifier
 
@@ -126,13 +126,15 @@ class Search:
         stop: tuple[str, ...] = (),
         begins: bool = True,
         owes: bool = True,
+        logprobs: bool = False,
         finished: Finished | None = None,
     ) -> Draw:
         """Continue each of `prefixes` `n` times in ONE engine call, and return what finished.
 
         What does not fit the budget is trimmed. `finished` is awaited with each sample as it ends; once it returns
         True the samples still running are cancelled, and only what they generated is charged. `begins` says whether
-        these are new samples, `owes` whether each is to be scored, so that tokens are kept for that. Raises
+        these are new samples, `owes` whether each is to be scored, so that tokens are kept for that, `logprobs`
+        that token log-probabilities are wanted whatever the verifier needs. Raises
         BudgetExhausted where nothing fits or finished in time, EngineError where the engine fails with nothing to show.
         """
         asked = len(prefixes) * n
@@ -142,7 +144,7 @@ class Search:
             self._limited_by = reservation.trimmed_by
             prefixes = prefixes[: reservation.sequences]
             n = reservation.sequences // len(prefixes)
-        call = self._call(prefixes, n, reservation.tokens_each, stop)
+        call = self._call(prefixes, n, reservation.tokens_each, stop, logprobs)
         draw = self.journal.draw() or Draw(len(prefixes), reservation.tokens_each, most=reservation.tokens)
         began = self._ledger.seconds
         try:
@@ -164,7 +166,7 @@ class Search:
                 self.warn(warning)
             if scores:
                 self.report("score", verifier=self._scoring.verifier.name, scores=scores, read=verdict.read)
-        return [c.scored(self._scoring.scores.get(c.text)) for c in candidates]
+        return [c.scored(self._scoring.scores.get(digest(c.text))) for c in candidates]
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]] | None:
         """A vector for each text; None where no embedder is configured, or it fails, which a warning says."""
@@ -210,15 +212,19 @@ class Search:
         return answers
 
     def _call(
-        self, prefixes: Sequence[tuple[int, ...]], n: int, max_tokens: int, stop: tuple[str, ...]
+        self,
+        prefixes: Sequence[tuple[int, ...]],
+        n: int,
+        max_tokens: int,
+        stop: tuple[str, ...],
+        logprobs: bool,
     ) -> Call:
         sampling = dict(self.problem.sampling)
         if self._call_seeds:
             sampling["seed"] = self._call_seeds.getrandbits(31)
-        logprobs = 0 if self.verifier and self.verifier.needs_logprobs else None
-        return Call(
-            tuple(prefixes), n, max_tokens, stop or self.problem.stop, logprobs, sampling, self._affinity
-        )
+        wanted = 0 if logprobs or (self.verifier and self.verifier.needs_logprobs) else None
+        stops = stop or self.problem.stop
+        return Call(tuple(prefixes), n, max_tokens, stops, wanted, sampling, self._affinity)
 
     async def _make(self, call: Call, draw: Draw, finished: Finished | None) -> None:
         """Fill `draw`: from the journal, where it stands there already, or with a call."""

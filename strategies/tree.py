@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from engines.base import FinishReason, Sample
 from verifiers.base import Response, Score, Step
@@ -14,7 +15,10 @@ ROOT = 0
 
 @dataclass(slots=True)
 class Node:
-    """One step. `length` counts the tokens generated from the prompt up to its end; `finished` ends the response."""
+    """One step. `length` counts the tokens generated from the prompt up to its end; `finished` ends the response.
+
+    `taken` characters before the step belong to the stop string that ended it.
+    """
 
     parent: int
     tokens: tuple[int, ...]
@@ -23,6 +27,7 @@ class Node:
     logprob: float | None
     finished: FinishReason | None = None
     score: Score = None
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,11 @@ class Trajectory:
     def sample(self) -> Sample:
         spoken = [node for node in self.steps if node.tokens]
         known = [node.logprob for node in spoken if node.logprob is not None]
+        *before, last = self.steps
+        text = "".join(node.text for node in before)
         return Sample(
-            text="".join(node.text for node in self.steps),
-            tokens=tuple(token for node in self.steps for token in node.tokens),
+            text=text[: len(text) - last.taken] + last.text,
+            tokens=tuple(chain.from_iterable(node.tokens for node in self.steps)),
             finish_reason=self.finished or "length",
             logprob=sum(known) if spoken and len(known) == len(spoken) else None,
         )
@@ -84,7 +91,15 @@ class SearchTree:
 
     def prefix(self, node: int) -> tuple[int, ...]:
         """The token ids from the prompt's first to the last of `node`: exactly what was read and generated."""
-        return self.prompt + tuple(token for step in self.path(node) for token in self.nodes[step].tokens)
+        return self.prompt + tuple(chain.from_iterable(self.nodes[step].tokens for step in self.path(node)))
+
+    def tail(self, node: int, characters: int) -> str:
+        """The last `characters` of the text of the path to `node`, or all of it."""
+        tail = ""
+        while node != ROOT and len(tail) < characters:
+            tail = self.nodes[node].text + tail
+            node = self.nodes[node].parent
+        return tail[max(0, len(tail) - characters) :]
 
     def trajectory(self, node: int) -> Trajectory:
         return Trajectory(

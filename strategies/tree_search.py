@@ -32,16 +32,20 @@ class TreeSearch(Stepwise, ABC):
 
     async def run(self, search: Search) -> Outcome:
         walk = Walk(search, self)
-        width = search.samples_left
-        frontier: Mapping[int, int] = {ROOT: width}
+        samples = search.samples_left
+        frontier: Mapping[int, int] = {ROOT: samples}
         with search.spending():
             while frontier:
                 grown = await walk.grow(frontier)
                 frontier = dict.fromkeys(walk.live(grown), 1)
-                left = width - len(walk.finished)
-                frontier = await self.share(walk, grown, left) if left > 0 and frontier else {}
-        ranked = await self._ranked(walk, [node for node in frontier if node != ROOT])
+                width = self.width(samples, walk)
+                frontier = await self.share(walk, grown, width) if width > 0 and frontier else {}
+        ranked = await self._ranked(walk, [node for node in (*frontier, *walk.stranded) if node != ROOT])
         return search.outcome(ranked, estimates=walk.chosen(ranked))
+
+    def width(self, samples: int, walk: Walk) -> int:
+        """The continuations of the next depth, of the `samples` at the prompt."""
+        return samples - len(walk.finished)
 
     @abstractmethod
     async def share(self, walk: Walk, grown: Sequence[int], width: int) -> Mapping[int, int]:
@@ -54,5 +58,6 @@ class TreeSearch(Stepwise, ABC):
         drawn = with_votes(drawn, ballot(ended))
         if self.select == "argmax":
             return finished_first(by_score(drawn))
-        weights = probabilities([c.score for c in ended])
-        return finished_first(by_answer(drawn, answers_by_weight(ended, weights)))
+        weights = probabilities([c.score for c in ended], walk.bounded)
+        ranked = by_answer(drawn[: len(walk.finished)], answers_by_weight(ended, weights))
+        return finished_first([*ranked, *drawn[len(walk.finished) :]])

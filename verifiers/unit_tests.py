@@ -28,9 +28,9 @@ class UnitTests:
     that does not compile or raises, and a run cut off by `sandbox`'s limits score 0: they are wrong answers.
 
     A program scores only by a message that is made when its tests are over, under a token that it is not told: neither
-    exit, output, replaced builtins nor objects equal to everything pass a test. But program and tests share a process,
-    so one written to attack this very verifier (by walking stack frames, or through ctypes) can find the token or
-    the tests and claim anything; it cannot reach further than its own score.
+    exit, output, replaced builtins nor objects that say they equal a number or a text pass an `==`. But program and
+    tests share a process, so one written to attack this very verifier (by walking stack frames, through ctypes, or with
+    operators other than `==`) can find the token or the tests and claim anything; it reaches no further than its score.
 
     `sandbox` is to be shared by all requests: it bounds how many programs run at once. Source: HumanEval, 2107.03374.
     """

@@ -161,3 +161,16 @@ async def test_sample_draws_the_answer_by_weight():
             ).best
         ] += 1
     assert abs(drawn["y"] - 300) < 40  # odds of 1 and 3; four standard deviations are 35
+
+
+async def test_the_particle_that_gibbs_keeps_goes_its_known_way_to_its_end():
+    def follow(path: str) -> list[str]:
+        return ["long\n\n"] if not path or path.count("\n\n") % 4 else ["end"]
+
+    def mixed(path: str) -> list[str]:
+        return follow(path) if path else ["long\n\n", "now"]
+
+    strategy = build("particle_filtering", {"iterations": 3, "ess_threshold": 0.0})
+    verifier = TableVerifier(lambda text: 0.9 if text.startswith("long") else 0.1)
+    ran = await run(strategy, branching(mixed), Budget(6), verifier=verifier, seed=5)
+    assert all(c.response.sample.finish_reason == "stop" for c in ran.outcome.candidates)

@@ -191,3 +191,125 @@ async def test_paths_with_log_probabilities_have_their_sum(name, params):
     verifier.needs_logprobs = True
     ran = await run(build(name, params), branching(follow), Budget(2), verifier=verifier)
     assert ran.outcome.candidates[0].response.sample.logprob == -4.0
+
+
+@every_stepwise
+async def test_where_tokens_run_out_the_best_paths_go_on_and_no_path_is_lost(name, params):
+    def follow(path: str) -> list[str]:
+        return ["bad one\n\n", "GOOD on\n\n", "bad two\n\n", "bad six\n\n"] if not path else ["goes on\n\n"]
+
+    verifier = TableVerifier(lambda text: 0.60 if text.startswith("GOOD") else 0.59)
+    params = params | ({"ess_threshold": 0.0, "iterations": 1} if name == "particle_filtering" else {})
+    params |= {"keep": 4} if name == "beam_search" else {}
+    ran = await run(build(name, params), branching(follow), Budget(4, 64), verifier=verifier, seed=1)
+    assert ran.outcome.stopped_because == "budget_tokens"
+    assert ran.texts[0].startswith("GOOD on\n\n")
+    if name == "particle_filtering":
+        assert {text[:7] for text in ran.texts} == {"bad one", "GOOD on", "bad two", "bad six"}
+
+
+@every_stepwise
+async def test_a_token_that_runs_past_the_separator_keeps_its_text(name, params):
+    def follow(path: str):
+        step = Sample("def f():", (1, 2), "stop", -1.0, (), "\n\n", "\n\n    ")
+        return [step] if not path else [Sample("return 1", (3,), "stop", -1.0)]
+
+    class Exact(ScriptedEngine):
+        @staticmethod
+        def _cut(reply, call):
+            return reply
+
+        def _next(self, prompt):
+            return follow("".join(map(str, prompt[3:])))[0]
+
+    ran = await run(build(name, params), Exact([]), Budget(2), verifier=guide())
+    assert ran.texts[0] == "def f():\n\n    return 1"
+    assert all(call.logprobs == 0 for call in ran.engine.calls)
+
+
+@every_stepwise
+@pytest.mark.parametrize(("stop", "said"), [("\n\nQ:", "It is 15."), ("5.\n", "It is 1"), ("is 1", "It ")])
+async def test_a_stop_string_that_a_step_cuts_in_two_ends_the_response_all_the_same(name, params, stop, said):
+    def follow(path: str) -> list[str]:
+        return ["It is 15.\n\n"] if not path else ["Q: And 9 + 9?\n\n"]
+
+    ran = await run(build(name, params), branching(follow), Budget(2), verifier=guide(), stop=(stop,))
+    assert ran.texts[0] == said
+    assert ran.outcome.candidates[0].response.sample.finish_reason == "stop"
+
+
+@every_stepwise
+async def test_a_single_response_is_drawn_whole_since_there_is_nothing_to_choose(name, params):
+    script = ScriptedEngine(["one\n\ntwo\n\nthree"])
+    ran = await run(build(name, params), script, Budget(1), verifier=guide())
+    assert ran.texts == ["one\n\ntwo\n\nthree"]
+    assert len(ran.engine.calls) == 1
+    assert ran.search.warnings == []
+
+
+@every_stepwise
+async def test_a_reward_that_fails_once_kills_no_path(name, params):
+    def follow(path: str) -> list[str]:
+        if not path:
+            return ["wrong", "good\n\n"]
+        return ["on\n\n"] if path.count("\n\n") == 1 else ["right"]
+
+    verifier = guide()
+    answer = verifier.score
+
+    async def fails_once(messages, responses, *, seconds=None):
+        if any(r.content.endswith("on\n\n") for r in responses):
+            raise EngineUnavailable("The engine answered 503.")
+        return await answer(messages, responses, seconds=seconds)
+
+    verifier.scores = lambda text: 0.05 if text == "wrong" else 0.9
+    verifier.score = fails_once
+    ran = await run(build(name, params), branching(follow), Budget(8), verifier=verifier, seed=1)
+    assert ran.texts[0].endswith("right")
+
+
+@every_stepwise
+async def test_an_engine_that_generates_nothing_ends_the_search(name, params):
+    script = branching(lambda path: [Sample("", (), "stop", stopped_at="\n\n")])
+
+    class Empty(ScriptedEngine):
+        @staticmethod
+        def _cut(reply, call):
+            return Sample("", (), "stop", stopped_at="\n\n")
+
+    ran = await run(build(name, params), Empty(["x"] * 100), Budget(3), verifier=guide())
+    assert len(ran.engine.calls) <= 4
+    assert script.calls == []
+
+
+@every_stepwise
+async def test_a_verifier_is_given_the_answers_of_finished_responses(name, params):
+    seen = {}
+
+    class Reads(TableVerifier):
+        async def score(self, messages, responses, *, seconds=None):
+            seen.update({r.content: r.answer for r in responses})
+            return await super().score(messages, responses, seconds=seconds)
+
+    script = branching(lambda path: ["so\n\n"] if not path else ["15"])
+    await run(build(name, params), script, Budget(2), verifier=Reads(lambda _: 0.5), format="number")
+    assert seen == {"so\n\n": None, "so\n\n15": "15"}
+
+
+@every_stepwise
+async def test_a_path_short_of_room_does_not_shorten_the_steps_of_others(name, params):
+    def follow(path: str) -> list[str]:
+        if not path:
+            return ["x" * 40 + "\n\n", "short\n\n"]
+        return ["y" * 30 + "\n\n"]
+
+    ran = await run(
+        build(name, params | {"step_tokens": 45}),
+        branching(follow),
+        Budget(2),
+        verifier=TableVerifier(lambda _: 0.5),
+        max_tokens=60,
+    )
+    whole = [c.text for c in ran.outcome.candidates if c.text.startswith("short")]
+    assert all(text.startswith("short\n\n" + "y" * 30 + "\n\n") for text in whole)
+    assert all(len(c.response.sample.tokens) <= 60 for c in ran.outcome.candidates)

@@ -90,6 +90,16 @@ async def test_a_subtree_ends_with_a_response_that_is_its_best_leaf():
     assert kept(ran, 1) == {"d": 2}
 
 
+async def test_what_finishes_in_one_subtree_takes_nothing_from_another():
+    def follow(path: str) -> list[str]:
+        return ["a\n\n", "over", "b\n\n", "over"] if not path else [path[0] * 2]
+
+    scores = by_first({"a": 0.9, "b": 0.8, "o": 0.1})
+    strategy = build("diverse_verifier_tree_search", {"branches": 2})
+    ran = await run(strategy, branching(follow), Budget(4), verifier=scores)
+    assert kept(ran, 1) == {"a": 2, "b": 2}
+
+
 async def test_weighted_adds_up_the_scores_of_equal_answers_and_argmax_takes_the_highest():
     scores = TableVerifier({"x": 0.7, "y": 0.5})
     best = {}

@@ -186,7 +186,16 @@ FAKES = {
         "class Any:\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return Any()"
     ),
     "an int that equals everything": (
-        "class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef f(x): return Any()"
+        "class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\n"
+        "def f(x): return Any(9)"
+    ),
+    "equals all but a plain object": (
+        "class Any:\n    def __eq__(self, other): return type(other) is not object\n    __hash__ = None\n"
+        "def f(x): return Any()"
+    ),
+    "equals numbers alone, in a list": (
+        "class Any(int):\n    def __eq__(self, other): return isinstance(other, (int, float, list))\n"
+        "    __hash__ = int.__hash__\ndef f(x): return Any(9)"
     ),
     "does not raise what fails": "import builtins\nbuiltins.AssertionError = type(None)\ndef f(x): return 9",
     "replaces builtins": (
@@ -241,6 +250,7 @@ async def test_a_shadowed_builtin_does_not_help_where_tests_use_it(sandbox: Sand
             "f",
             "no assert statement",
         ),
+        ("class TestF:\n    def test_f(self): assert f(1) == 2\nassert True", "f", "class TestF is not run"),
         ("assert f(1) ==", "f", r"invalid syntax \(tests.py, line 1\)"),
         (CHECK, None, "needs an entry_point"),
         ("assert " + "(" * 5000, "f", "cannot be run"),
