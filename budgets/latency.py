@@ -1,0 +1,207 @@
+"""How long a call takes: roofline seconds of prefill and of decode steps, each times a factor learned from calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from budgets.checks import check_number
+from budgets.hardware import Hardware
+from budgets.kinetics import COMPUTE_TERMS, MEMORY_TERMS, attention_budget, decode_work, prefill_work
+from budgets.models import ModelShape
+from budgets.workload import DENSE, Attention, BlockTopK, Run, Workload
+
+LEAST, MOST = 1e-3, 1e4
+"""The factors' bounds: an engine is neither a thousand times faster than its hardware nor ten thousand times slower."""
+
+_PRIOR = 1.5**2
+"""Variance of a factor's logarithm before any call: within 20 times either way."""
+_DRIFT = 1e-3
+"""Variance that a factor's logarithm gains with each call, so that the latest weigh most."""
+_FIRST_SPREAD, _LEAST_SPREAD = 0.4**2, 0.02**2
+"""Variance of a call's logarithm around its prediction: before any, and at least."""
+_CLIP = 1.5
+"""Standard deviations after which a call counts as an outlier, and no more than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """How much longer calls take than the roofline says, in prefill and in decoding: 1 each before any call.
+
+    `observed` gives the next ones. They are estimated together, since a call's time is one number: an extended Kalman
+    filter of their logarithms, in which an error is relative. An outlier moves them no more than `_CLIP` standard
+    deviations do; drift is followed. Factors stay within `LEAST` and `MOST`.
+    `variance`: of the logarithms, (prefill, both, decode). `spread`: variance of a call's logarithm. `calls`: so far.
+    """
+
+    prefill: float = 1.0
+    decode: float = 1.0
+    variance: tuple[float, float, float] = (_PRIOR, 0.0, _PRIOR)
+    spread: float = _FIRST_SPREAD
+    calls: int = 0
+
+    def observed(self, prefill: float, decode: float, measured: float) -> Factors:
+        """The factors after a call that took `measured` seconds, of which the roofline says `prefill` and `decode`.
+
+        A measurement that can be none (not finite, not above 0, or of a call that the roofline gives no time)
+        changes nothing.
+        """
+        parts = (self.prefill * prefill, self.decode * decode)
+        predicted = sum(parts)
+        if not (0 < measured < math.inf and 0 < predicted < math.inf and min(parts) >= 0):
+            return self
+        share, rest = parts[0] / predicted, parts[1] / predicted
+        pp, pd, dd = self.variance
+        pp, dd = min(_PRIOR, pp + _DRIFT), min(_PRIOR, dd + _DRIFT)
+        toward_p, toward_d = pp * share + pd * rest, pd * share + dd * rest
+        expected = toward_p * share + toward_d * rest + self.spread
+        error = math.log(measured) - math.log(predicted)
+        # An outlier is taken for a call of larger variance: Huber's weight.
+        weighed = expected * max(1.0, abs(error) / (_CLIP * math.sqrt(expected)))
+        # The spread goes up and down by steps until half of the errors are within 0.67 standard deviations.
+        step = max(0.1, 1 / (self.calls + 1))
+        spread = self.spread * math.exp(step if error**2 > 0.455 * expected else -step)
+        return Factors(
+            prefill=_bounded(self.prefill * math.exp(toward_p * error / weighed)),
+            decode=_bounded(self.decode * math.exp(toward_d * error / weighed)),
+            variance=(
+                pp - toward_p * toward_p / weighed,
+                pd - toward_p * toward_d / weighed,
+                dd - toward_d * toward_d / weighed,
+            ),
+            spread=min(_PRIOR, max(_LEAST_SPREAD, spread)),
+            calls=self.calls + 1,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `from_dict`."""
+        return {**asdict(self), "variance": list(self.variance)}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Factors:
+        """What `to_dict` gave. Raises ValueError for anything else."""
+        try:
+            factors = replace(cls(**kept), variance=tuple(kept["variance"]))
+            pp, pd, dd = factors.variance
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(
+                "these are no kept latency factors: delete them, and they are learned again"
+            ) from error
+        for name in ("prefill", "decode"):
+            check_number(name, getattr(factors, name), least=LEAST, most=MOST)
+        for name, value in (("variance", pp), ("variance", dd), ("spread", factors.spread)):
+            check_number(name, value, most=1e3)
+        check_number("variance", pd, least=-1e3, most=1e3)
+        check_number("calls", factors.calls, whole=True)
+        return factors
+
+
+def seconds(shape: ModelShape, hardware: Hardware, workload: Workload, factors: Factors = Factors()) -> float:
+    """How long a whole call takes: its prefill and its decode steps, each times its factor.
+
+    A verifier's time is not in it: ask for that with its own shape, hardware and factors.
+    """
+    return factors.prefill * prefill_seconds(shape, hardware, workload) + factors.decode * decode_seconds(
+        shape, hardware, workload
+    )
+
+
+def prefill_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
+    """Roofline seconds of the pass over the prompt: the longer of computing and of reading the weights.
+
+    Of this request alone: how long it waits for others' is for the factor to learn.
+    """
+    work = prefill_work(shape, replace(workload, concurrency=1))
+    return max(_of_compute(shape, hardware, work), _of_memory(hardware, work))
+
+
+def decode_step_seconds(
+    shape: ModelShape,
+    hardware: Hardware,
+    *,
+    sequences: float,
+    context: float,
+    attention: Attention = DENSE,
+    shared_tokens: float = 0,
+) -> float:
+    """Roofline seconds of one decode step of so many sequences, each attending to `context` positions.
+
+    The first `shared_tokens` of them are the same for all and read once. Raises ValueError, naming the field.
+    """
+    check_number("context", context, least=1)
+    check_number("shared_tokens", shared_tokens, most=context)
+    workload = Workload(shared_tokens, 0, sequences, attention)
+    return _run_seconds(shape, hardware, workload, Run(sequences, context - shared_tokens, 1))
+
+
+def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
+    """Roofline seconds of all decode steps: of each the longer of computing and of reading, as the context grows.
+
+    `concurrency` requests like this one are in every step.
+    """
+    pieces = (piece for run in workload.runs() for piece in _pieces(shape, hardware, workload, run))
+    return math.fsum(_run_seconds(shape, hardware, workload, piece) for piece in pieces)
+
+
+def _run_seconds(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
+    """The longer of computing and reading over a run throughout which one of them is the longer."""
+    return max(_balance(shape, hardware, workload, run))
+
+
+def _balance(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> tuple[float, float]:
+    """Seconds of computing and of reading memory, of all requests that run at once."""
+    work = decode_work(shape, workload, run)
+    both = _of_compute(shape, hardware, work), _of_memory(hardware, work)
+    return workload.concurrency * both[0], workload.concurrency * both[1]
+
+
+def _pieces(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> Iterator[Run]:
+    """The run, cut where the longer of computing and reading changes.
+
+    Both grow by straight lines between the steps at which a budget or a window is full, so between two of these they
+    cross once at most.
+    """
+    prompt, end = workload.prompt_tokens, run.first + run.steps
+    caps = {min(window, attention_budget(workload.attention)) for _, window in shape.layer_groups}
+    full = {cap - prompt / sharing for cap in caps if cap < math.inf for sharing in (1, run.paths)}
+    if isinstance(workload.attention, BlockTopK):
+        full.add(workload.attention.budget - prompt)
+    cuts = sorted(
+        {run.first, *(run.first + math.ceil(at - run.first) for at in full if run.first < at < end - 1)}
+    )
+    for start, stop in zip(cuts, [*cuts[1:], end], strict=True):
+        middle = _crossing(shape, hardware, workload, Run(run.paths, start, stop - start))
+        if start < middle < stop:
+            yield Run(run.paths, start, middle - start)
+            yield Run(run.paths, middle, stop - middle)
+        else:
+            yield Run(run.paths, start, stop - start)
+
+
+def _crossing(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
+    """The first step at which the shorter has become the longer; the run's first where none has."""
+    if run.steps <= 2:
+        return run.first + 1
+    last = run.first + math.ceil(run.steps) - 1
+    lead = []
+    for at in (run.first, last):
+        compute, memory = _balance(shape, hardware, workload, Run(run.paths, at, 1))
+        lead.append(compute - memory)
+    if lead[0] * lead[1] >= 0:
+        return run.first
+    return run.first + math.ceil((last - run.first) * lead[0] / (lead[0] - lead[1]))
+
+
+def _of_compute(shape: ModelShape, hardware: Hardware, work: Mapping[str, float]) -> float:
+    flop = sum(work.get(name, 0.0) for name in COMPUTE_TERMS)
+    return flop / hardware.flops_at(shape.weight_bytes)
+
+
+def _of_memory(hardware: Hardware, work: Mapping[str, float]) -> float:
+    return sum(work.get(name, 0.0) for name in MEMORY_TERMS) / hardware.bytes_per_second
+
+
+def _bounded(factor: float) -> float:
+    return min(MOST, max(LEAST, factor))
