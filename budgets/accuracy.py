@@ -1,8 +1,8 @@
-"""What samples buy: unbiased estimates from the samples of one problem."""
+"""What samples buy: estimates from one problem's samples, and coverage of a task's problems."""
 
 from __future__ import annotations
 
-from math import comb
+from math import comb, expm1, fsum, lgamma, log1p
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -25,3 +25,18 @@ def pass_until(successes: int, draws: int) -> float | None:
     if not 1 <= successes <= draws:
         raise ValueError(f"{successes} successes in {draws} draws is no end of an inverse sampling")
     return (successes - 1) / (draws - 1) if draws > 1 else None
+
+
+def beta_coverage(a: float, b: float, samples: int) -> float:
+    """Probability that at least one of `samples` is right where p ~ Beta(a, b): 1 − B(a, b+N)/B(a, b).
+
+    a and b above 0, samples 0 or more, else ValueError. To 1e-12. Source: 2510.05197.
+    """
+    if not (a > 0 and b > 0 and samples >= 0):
+        raise ValueError(
+            f"a is {a:g}, b {b:g}, samples {samples}; a and b must be above 0, samples 0 or more."
+        )
+    # B(a, b+N)/B(a, b) is Π (b+i)/(a+b+i) for i < N, which keeps its digits where log-gammas cancel.
+    if samples <= 100_000:
+        return -expm1(fsum(log1p(-a / (a + b + i)) for i in range(samples)))
+    return -expm1(lgamma(b + samples) - lgamma(b) - lgamma(a + b + samples) + lgamma(a + b))

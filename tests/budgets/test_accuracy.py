@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgets.accuracy import pass_at_k, pass_until
+from budgets.accuracy import beta_coverage, pass_at_k, pass_until
 from tests.reference import cases
 
 
@@ -43,3 +43,20 @@ def test_pass_at_k_refuses_what_is_not_defined(n, c, k):
 def test_pass_until_refuses_what_no_inverse_sampling_gives(r, k):
     with pytest.raises(ValueError, match="no end"):
         pass_until(r, k)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), cases("accuracy.json", "beta_coverage"))
+def test_coverage_agrees_with_the_reference(inputs, outputs):
+    found = beta_coverage(inputs["a"], inputs["b"], inputs["N"])
+    assert found == pytest.approx(outputs["coverage"], rel=1e-9)
+    assert 1 - found == pytest.approx(outputs["fail"], abs=1e-12)
+
+
+def test_coverage_of_very_many_samples_goes_on_where_the_sum_ends():
+    assert beta_coverage(0.2, 3.0, 100_001) == pytest.approx(beta_coverage(0.2, 3.0, 100_000), abs=1e-6)
+
+
+@pytest.mark.parametrize(("a", "b", "samples"), [(0.0, 1.0, 1), (1.0, float("nan"), 1), (1.0, 1.0, -1)])
+def test_coverage_refuses_what_is_no_beta(a, b, samples):
+    with pytest.raises(ValueError, match="must be above 0"):
+        beta_coverage(a, b, samples)
