@@ -16,7 +16,7 @@ from service.metrics import Metrics
 from service.middleware.access import CLIENT_LEFT, Access
 from service.openapi import Pages
 from service.replies import json_response
-from service.routes import catalog, completions, health
+from service.routes import budget, catalog, completions, health
 from service.world import World
 
 
@@ -24,7 +24,7 @@ def create_app(world: World) -> Starlette:
     """The ASGI application around a `world` that has been entered."""
     metrics = Metrics()
     app = Starlette(
-        routes=[*completions.ROUTES, *catalog.ROUTES, *health.ROUTES],
+        routes=[*completions.ROUTES, *budget.ROUTES, *catalog.ROUTES, *health.ROUTES],
         middleware=[Middleware(Access, metrics=metrics)],
         exception_handlers={
             ApiError: _api_error,

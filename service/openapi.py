@@ -11,7 +11,9 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from budgets.hardware import HARDWARE
 from service import reply_schemas as reply
+from service.budget_schemas import CostRequest
 from service.replies import encode
 from service.schemas import ChatRequest, ScalingRequest
 from service.settings import WorldConfig
@@ -59,6 +61,7 @@ def describe(config: WorldConfig) -> Json:
             "post": _run("Answer a conversation by spending a budget.", chat, reply.ChatCompletion)
         },
         "/v1/scale": {"post": _run("The same, in the native form.", scale, reply.ScalingOutcome)},
+        "/v1/budget/cost": {"post": _cost()},
         "/v1/models": _get("The configured models, and whether each one's engine answers.", reply.Models),
         "/v1/models/{id}": _one_model(),
         "/v1/strategies": _get(
@@ -108,19 +111,43 @@ def example(model: str) -> Json:
     }
 
 
+def cost_example() -> Json:
+    """A plan that any service prices."""
+    shape = {
+        "params": 8.19e9,
+        "active_params": 7.57e9,
+        "num_layers": 36,
+        "num_attention_heads": 32,
+        "num_kv_heads": 8,
+        "head_dim": 128,
+    }
+    return {
+        "shape": shape,
+        "hardware": "h100-sxm",
+        "prompt_tokens": 512,
+        "output_tokens": 4096,
+        "samples": 16,
+        "concurrency": 2,
+    }
+
+
 def _schemas(config: WorldConfig) -> Json:
     replies = [m for m in vars(reply).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     described = [(m, "serialization") for m in replies if m is not BaseModel]
-    read = [(m, "validation") for m in (ChatRequest, ScalingRequest)]
+    read = [(m, "validation") for m in (ChatRequest, ScalingRequest, CostRequest)]
     _, definitions = models_json_schema([*described, *read], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     schemas: Json = definitions["$defs"]
     chat, budget = (schemas[name]["properties"] for name in ("ChatRequest", "BudgetRequest"))
-    chat["model"]["enum"] = [model.name for model in config.models]
+    chat["model"]["enum"] = models = [model.name for model in config.models]
+    for priced in ("CostRequest", "CostVerifierRequest"):
+        schemas[priced]["properties"]["model"]["anyOf"][0]["enum"] = models
+    schemas["CostRequest"]["properties"]["hardware"]["anyOf"][0]["enum"] = [*HARDWARE, "cpu"]
     chat["reasoning_effort"]["anyOf"][0]["enum"] = list(config.defaults.effort)
     schemas["ScalingRequest"]["properties"]["strategy"]["anyOf"][0]["enum"] = list(registry())
     for unit in ("samples", "tokens", "seconds"):
         budget[unit]["anyOf"][0]["maximum"] = getattr(config.limits, unit)
     schemas["ChatRequest"]["examples"] = [example(config.models[0].name)]
+    schemas["CostRequest"]["examples"] = [cost_example()]
     return schemas
 
 
@@ -137,9 +164,19 @@ def _run(summary: str, text: str, model: type[BaseModel]) -> Json:
     return {
         "summary": summary,
         "parameters": [header],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("ChatRequest")}}},
-        "responses": {"200": answer}
-        | {str(status): _answer(says, reply.Error) for status, says in RUN_ERRORS.items()},
+        "requestBody": _body(ChatRequest),
+        "responses": {"200": answer, **_errors(*RUN_ERRORS)},
+    }
+
+
+def _cost() -> Json:
+    return {
+        "summary": "Price a plan without running it.",
+        "requestBody": _body(CostRequest),
+        "responses": {
+            "200": _answer("eFLOPs, seconds, USD and memory.", reply.PlanCost),
+            **_errors(400, 404, 408, 413, 422),
+        },
     }
 
 
@@ -151,6 +188,14 @@ def _one_model() -> Json:
     told = _get("One of the models.", reply.Model, {"404": _answer(RUN_ERRORS[404], reply.Error)})
     told["get"]["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
     return told
+
+
+def _body(model: type[BaseModel]) -> Json:
+    return {"required": True, "content": {"application/json": {"schema": _ref(model.__name__)}}}
+
+
+def _errors(*statuses: int) -> Json:
+    return {str(status): _answer(RUN_ERRORS[status], reply.Error) for status in statuses}
 
 
 def _answer(text: str, model: type[BaseModel]) -> Json:
@@ -166,7 +211,10 @@ def _ref(name: str) -> Json:
 
 
 def _details(told: Json) -> str:
-    body = '<p>Body: <a href="#ChatRequest">ChatRequest</a></p>' if "requestBody" in told else ""
+    body = ""
+    if "requestBody" in told:
+        name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        body = f'<p>Body: <a href="#{name}">{name}</a></p>'
     rows = "".join(
         f"<li>{status}: {escape(r['description'])}</li>" for status, r in told["responses"].items()
     )

@@ -17,11 +17,13 @@ Positive = Annotated[int, Field(ge=1, le=2**31)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(plain_json)]
 
 
-class _Body(BaseModel):
+class StrictBody(BaseModel):
+    """A body or a part of one: unknown fields are refused, and no text is read as a number."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class BudgetRequest(_Body):
+class BudgetRequest(StrictBody):
     """Hard caps; any subset. `tokens` are generated tokens."""
 
     samples: Positive | None = None
@@ -31,7 +33,7 @@ class BudgetRequest(_Body):
     usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
-class AnswerRequest(_Body):
+class AnswerRequest(StrictBody):
     """When two answers are the same. `pattern`, `group`: `regex`; `schema`: `json`; `exclude`: `tool_call`."""
 
     format: Literal["auto", "math", "number", "choice", "json", "text", "regex", "tool_call"] | None = None
@@ -41,7 +43,7 @@ class AnswerRequest(_Body):
     exclude: Annotated[list[str], Field(max_length=64, fail_fast=True)] | None = None
 
 
-class VerifierRequest(_Body):
+class VerifierRequest(StrictBody):
     """A verifier by name, and its options for this request.
 
     `reference`: `exact`; `model`: `judge`; `tests`, Python, and `entry_point`, the function they test: `unit_tests`.
@@ -59,7 +61,7 @@ class VerifierRequest(_Body):
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
-class ScalingRequest(_Body):
+class ScalingRequest(StrictBody):
     """How much compute to spend on the answer, and how."""
 
     strategy: str | None = None
@@ -69,17 +71,17 @@ class ScalingRequest(_Body):
     params: JsonObject | None = None
 
 
-class TextPart(_Body):
+class TextPart(StrictBody):
     type: Literal["text"]
     text: str
 
 
-class FunctionCall(_Body):
+class FunctionCall(StrictBody):
     name: str
     arguments: str
 
 
-class MessageToolCall(_Body):
+class MessageToolCall(StrictBody):
     """A call in an earlier answer. `index` is what a client that gathered it from a stream sends back."""
 
     id: str
@@ -88,7 +90,7 @@ class MessageToolCall(_Body):
     function: FunctionCall
 
 
-class ChatMessage(_Body):
+class ChatMessage(StrictBody):
     """A message. What OpenAI's client adds when it sends an answer back is taken where it is empty."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -103,44 +105,44 @@ class ChatMessage(_Body):
     function_call: Annotated[None, Field(exclude=True)] = None
 
 
-class Function(_Body):
+class Function(StrictBody):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     description: str | None = None
     parameters: JsonObject | None = None
     strict: bool | None = None
 
 
-class Tool(_Body):
+class Tool(StrictBody):
     type: Literal["function"]
     function: Function
 
 
-class NamedFunction(_Body):
+class NamedFunction(StrictBody):
     name: str
 
 
-class NamedTool(_Body):
+class NamedTool(StrictBody):
     type: Literal["function"]
     function: NamedFunction
 
 
-class JsonSchema(_Body):
+class JsonSchema(StrictBody):
     name: str | None = None
     description: str | None = None
     json_schema: Annotated[JsonObject, Field(alias="schema")]
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(StrictBody):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Body):
+class StreamOptions(StrictBody):
     include_usage: bool | None = None
 
 
-class ChatRequest(_Body):
+class ChatRequest(StrictBody):
     """OpenAI's chat completion request, and `scaling`. `n` is how many answers to return."""
 
     model: str
@@ -184,15 +186,16 @@ class ChatRequest(_Body):
 
 def read_chat(body: bytes) -> ChatRequest:
     """The request in `body`, or ApiError 400."""
-    return _read(ChatRequest, body, "")
+    return read_as(ChatRequest, body)
 
 
 def read_scaling(header: str) -> ScalingRequest:
     """The scaling in the header X-Aliquot-Scaling, its bytes as one character each; or ApiError 400."""
-    return _read(ScalingRequest, header.encode("latin-1"), "X-Aliquot-Scaling")
+    return read_as(ScalingRequest, header.encode("latin-1"), "X-Aliquot-Scaling")
 
 
-def _read(shape: type[Body], text: bytes, within: str) -> Body:
+def read_as(shape: type[Body], text: bytes, within: str = "") -> Body:
+    """The body of that shape in `text`, or ApiError 400; `within` names the field that holds it."""
     try:
         body = shape.model_validate_json(text)
     except ValidationError as error:

@@ -41,7 +41,8 @@ class _Part(BaseModel):
 class ModelConfig(_Part):
     """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`.
 
-    `separate_calls` asks for samples one by one, for servers that do not take `n`.
+    `separate_calls` asks for samples one by one, for servers that do not take `n`. `weight_bytes` and `kv_bytes` of an
+    element, where the engine uses others than `path`'s config.json says. `usd_per_hour` of one accelerator.
     """
 
     name: Name
@@ -51,7 +52,9 @@ class ModelConfig(_Part):
     api_key: str | None = None
     hardware: str | None = None
     accelerators: Annotated[int, Field(ge=1)] = 1
-    usd_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    usd_per_hour: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    weight_bytes: Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)] | None = None
+    kv_bytes: Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)] | None = None
     max_model_len: Annotated[int, Field(ge=64)] | None = None
     separate_calls: bool = False
 

@@ -15,6 +15,7 @@ from engines.vllm import VllmEngine
 from service.errors import ApiError
 from service.schemas import VerifierRequest
 from service.settings import Defaults, Limits, ModelConfig, Settings, SettingsError, WorldConfig
+from service.shapes import Shapes
 from service.verifying import Verifiers, authorization
 from strategies.base import Strategy
 from strategies.registry import registry
@@ -36,6 +37,7 @@ class World:
         self._progress = progress
         self._engines: dict[str, Engine] = {}
         self.verifiers = Verifiers(config, self.engine)
+        self.shapes = Shapes()
         self._stack = AsyncExitStack()
         if self.defaults.strategy not in registry():
             raise SettingsError(
@@ -77,6 +79,11 @@ class World:
             message = f"There is no model {name[:100]!r}. There are {known}."
             raise ApiError(404, "model_not_found", message, param=param)
         return self._engines[name]
+
+    def model(self, name: str, param: str = "model") -> ModelConfig:
+        """The configuration of the model `name`, which the field `param` asks for. Raises ApiError 404."""
+        self.engine(name, param)
+        return next(model for model in self.config.models if model.name == name)
 
     def verifier(
         self, asked: str | VerifierRequest | None, strategy: Strategy, engine: Engine, answers: Answers

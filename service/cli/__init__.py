@@ -1,4 +1,4 @@
-"""The command line: `aliquot serve`, `ask`, `trace`, `models`, `strategies`, `verifiers`, `simulate`, `doctor`."""
+"""The command line: `aliquot serve`, `ask` and so on, one module each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from service.cli.ask import ask
+from service.cli.cost import cost
 from service.cli.doctor import doctor
 from service.cli.listing import models, strategies, verifiers
 from service.cli.serve import serve
@@ -23,6 +24,12 @@ EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
         "aliquot ask - --strategy best_of_n --verifier judge < question.txt",
     ],
     trace: ["aliquot trace out.json --out tree.svg"],
+    cost: [
+        "aliquot cost --hardware h100-sxm --samples 16 --output-tokens 4096",
+        "aliquot cost --model qwen3-8b --attention topk,budget=256 --verifier model=qwen3-8b",
+        "aliquot cost --hardware l4 --shape params=0.6e9,num_layers=28,num_attention_heads=16,"
+        "num_kv_heads=8,head_dim=128",
+    ],
     models: ["aliquot models --url http://10.0.0.7:8080"],
     strategies: ["aliquot strategies", "aliquot strategies majority"],
     verifiers: ["aliquot verifiers"],

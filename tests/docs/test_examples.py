@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import strategies
+from service.budget_schemas import CostRequest, ShapeRequest
 from service.schemas import AnswerRequest, ChatRequest, ScalingRequest, read_chat, read_scaling
 from service.settings import (
     Defaults,
@@ -84,9 +85,12 @@ async def test_a_request_is_answered(body):
 @pytest.mark.parametrize("words", curls())
 @pytest.mark.usefixtures("quiet")
 async def test_a_curl_is_answered_as_the_page_says(words):
+    path = words[2].removeprefix("http://127.0.0.1:8080")
+    if path == "/v1/budget/cost":
+        await priced_as_shown(path, words[words.index("-d") + 1])
+        return
     body = read_chat(words[words.index("-d") + 1].encode())
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
-    path = words[2].removeprefix("http://127.0.0.1:8080")
     async with live(["15"] * 64) as served:
         request = body.model_dump(exclude_unset=True, by_alias=True) | {"model": MODEL}
         response = await served.client.post(path, content=json.dumps(request), headers=headers)
@@ -94,6 +98,13 @@ async def test_a_curl_is_answered_as_the_page_says(words):
     assert response.status_code == (422 if luck else 200), response.text
     if luck:
         assert response.json()["error"]["message"] in PAGES["api"]
+
+
+async def priced_as_shown(path: str, body: str) -> None:
+    async with live() as served:
+        response = await served.client.post(path, content=body)
+    shown = next(text for text in blocks("api", "text") if text.startswith('{"eflops"'))
+    assert response.json() == json.loads(shown)
 
 
 @pytest.mark.parametrize("text", examples("yaml"))
@@ -150,7 +161,11 @@ def test_links_lead_somewhere(page):
 
 def test_no_field_setting_strategy_or_parameter_is_left_out():
     wanted = [
-        *(("api", name) for model in (ChatRequest, ScalingRequest) for name in model.model_fields),
+        *(
+            ("api", name)
+            for model in (ChatRequest, ScalingRequest, CostRequest, ShapeRequest)
+            for name in model.model_fields
+        ),
         *(("answers", field.alias or name) for name, field in AnswerRequest.model_fields.items()),
         *(("configuration", f"ALIQUOT_{name.upper()}") for name in Settings.model_fields),
         *(

@@ -26,6 +26,7 @@ async def test_every_route_is_described(served):
     assert set(paths) == {
         "/v1/chat/completions",
         "/v1/scale",
+        "/v1/budget/cost",
         "/v1/models",
         "/v1/models/{id}",
         "/v1/strategies",
@@ -69,5 +70,6 @@ async def test_schemathesis_finds_no_5xx_and_nothing_undescribed(served, tmp_pat
     output, _ = await run.communicate()
     assert run.returncode == 0, output.decode()[-6000:]
     counted = (await served.client.get("/metrics")).text
-    for status in (200, 400, 422):
-        assert f'aliquot_requests_total{{route="/v1/chat/completions",status="{status}"}}' in counted
+    for route in ("/v1/chat/completions", "/v1/budget/cost"):
+        for status in (200, 400, 422):
+            assert f'aliquot_requests_total{{route="{route}",status="{status}"}}' in counted

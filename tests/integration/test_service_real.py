@@ -185,7 +185,9 @@ async def test_an_engine_killed_midway_gives_503_and_the_supervisor_has_it_back(
     async with listening(config, settings) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
         body = {"model": "own", "messages": LONG, "max_tokens": 1500, "scaling": {"budget": {"samples": 4}}}
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=body))
-        await asyncio.sleep(1.0)
+        async with asyncio.timeout(60):
+            while await gauge(own_url(), "vllm:num_requests_running") == 0:
+                await asyncio.sleep(0.05)
         os.kill(engine_core(), signal.SIGKILL)
         response = await asking
         assert response.status_code == 503
@@ -203,6 +205,15 @@ def own_processes() -> set[int]:
     """Everything that the vLLM of the model `own` runs as: the group that its guard leads."""
     guards = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and _serves_own(entry)]
     return set().union(*(guard.members(int(entry.name)) for entry in guards))
+
+
+def own_url() -> str:
+    """Where the vLLM of the model `own` listens."""
+    lines = (
+        entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit() and _serves_own(entry)
+    )
+    arguments = next(lines).read_bytes().split(b"\0")
+    return f"http://127.0.0.1:{arguments[arguments.index(b'--port') + 1].decode()}"
 
 
 def _serves_own(process: Path) -> bool:

@@ -151,7 +151,7 @@ async def test_threads_work_within_their_limit() -> None:
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(8) as pool:\n    print(sum(pool.map(abs, range(100))))"
     )
-    assert (await run(program)).output == b"4950\n"
+    assert (await run(program, cpu_seconds=10)).output == b"4950\n"
 
 
 def test_the_service_s_event_loop_runs_and_cancels_programs() -> None:

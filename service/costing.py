@@ -1,0 +1,175 @@
+"""What a plan costs, without running it: the answers of POST /v1/budget/cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from budgets.hardware import Hardware
+from budgets.kinetics import TERMS, Cost, cost, kv_bytes_peak, memory_bytes
+from budgets.latency import decode_seconds, prefill_seconds
+from budgets.models import ModelShape
+from budgets.workload import DENSE, Verification, Workload
+from service.budget_schemas import CostRequest, HardwareRequest, ShapeRequest
+from service.errors import undoable, unreadable
+from service.settings import ModelConfig
+from service.shapes import hardware_named
+from service.world import World
+
+SECONDS_AN_HOUR: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A plan and what it runs on; `hardware` and `usd_per_hour` (of all of it) are None where they are not known."""
+
+    shape: ModelShape
+    workload: Workload
+    intensity: float
+    hardware: Hardware | None
+    usd_per_hour: float | None
+    published: bool
+
+
+async def price(world: World, asked: CostRequest) -> dict[str, Any]:
+    """The answer. Raises ApiError where the plan cannot be priced, with the field and the mend."""
+    return _reply(await _priced(world, asked))
+
+
+async def _priced(world: World, asked: CostRequest) -> Priced:
+    model, shape = await _shape(world, asked.model, asked.shape, "")
+    if asked.hardware is not None and asked.arithmetic_intensity is not None:
+        message = (
+            "hardware has an arithmetic intensity of its own. Leave out arithmetic_intensity or hardware."
+        )
+        raise unreadable(message, "arithmetic_intensity")
+    hardware = None if asked.arithmetic_intensity is not None else await _hardware(model, asked.hardware)
+    intensity = asked.arithmetic_intensity if hardware is None else hardware.arithmetic_intensity
+    assert intensity is not None  # without one there is hardware
+    usd = None
+    # The configured price is that of the configured hardware.
+    if model and model.usd_per_hour is not None and asked.hardware in (None, model.hardware):
+        usd = model.usd_per_hour * model.accelerators
+    workload = await _workload(world, asked)
+    return Priced(shape, workload, intensity, hardware, usd, bool(asked.published))
+
+
+async def _shape(
+    world: World, name: str | None, numbers: ShapeRequest | None, within: str
+) -> tuple[ModelConfig | None, ModelShape]:
+    """The model that is priced, configured or in numbers; `within` names the field that holds both."""
+    if name is not None and numbers is not None:
+        message = f"{within}model and {within}shape both say what is to be priced. Give one of them."
+        raise unreadable(message, f"{within}shape")
+    if numbers is not None:
+        return None, numbers.shape()
+    if name is None:
+        message = f"{within}model is missing. Add it, one of /v1/models, or {within}shape, its numbers."
+        raise unreadable(message, f"{within}model", "missing_parameter")
+    config = world.model(name, f"{within}model")
+    return config, await world.shapes.of(config, f"{within}model")
+
+
+async def _hardware(model: ModelConfig | None, asked: str | HardwareRequest | None) -> Hardware:
+    """What the request names, else what the configuration does; of a name as many as the model has."""
+    if isinstance(asked, HardwareRequest):
+        return Hardware("given", **asked.model_dump())
+    accelerators = model.accelerators if model else 1
+    if asked is not None:
+        return await hardware_named(asked, "hardware", accelerators)
+    if model and model.hardware:
+        return await hardware_named(model.hardware, "hardware", accelerators)
+    message = "It is not known what this runs on. Give hardware, or arithmetic_intensity in FLOP per byte"
+    message += f", or configure the hardware of {model.name}." if model else "."
+    raise undoable("hardware_required", message, "hardware")
+
+
+async def _workload(world: World, asked: CostRequest) -> Workload:
+    workload = Workload(
+        asked.prompt_tokens,
+        asked.output_tokens,
+        asked.samples or 1,
+        asked.attention.attention() if asked.attention else DENSE,
+        share_prompt=asked.share_prompt is not False,
+        concurrency=asked.concurrency or 1,
+    )
+    verifier = asked.verifier
+    if verifier is None:
+        return workload
+    if asked.published:
+        message = "The published terms count no verifier. Leave out verifier or published."
+        raise unreadable(message, "verifier")
+    _, shape = await _shape(world, verifier.model, verifier.shape, "verifier.")
+    read = verifier.prompt_tokens
+    calls = Workload(
+        asked.prompt_tokens + asked.output_tokens if read is None else read,
+        verifier.output_tokens or 0,
+        workload.samples,
+        share_prompt=False,
+        concurrency=workload.concurrency,
+    )
+    return replace(workload, verifier=Verification(shape, calls))
+
+
+def _reply(priced: Priced) -> dict[str, Any]:
+    counted = cost(priced.shape, priced.workload, priced.intensity, published=priced.published)
+    seconds, usd, fits = _on_hardware(priced)
+    return {
+        "eflops": {
+            "compute": counted.compute,
+            "memory": counted.memory,
+            "total": counted.total,
+            **{name: counted.terms.get(name) for name in TERMS},
+        },
+        "seconds": seconds,
+        "usd": usd,
+        "kv_bytes_peak": kv_bytes_peak(priced.shape, priced.workload),
+        "fits_memory": fits,
+        "dominant_term": counted.dominant_term if any(counted.terms.values()) else None,
+        "warnings": list(_warnings(priced, counted, fits)),
+    }
+
+
+def _on_hardware(priced: Priced) -> tuple[float | None, float | None, bool | None]:
+    """Seconds, USD and whether all of it fits; each None where it cannot be known."""
+    hardware = priced.hardware
+    if hardware is None:
+        return None, None, None
+    seconds = paid = 0.0
+    fits = True
+    for shape, workload in _calls(priced):
+        prefill = prefill_seconds(shape, hardware, workload)
+        decode = decode_seconds(shape, hardware, workload)
+        seconds += prefill + decode
+        # A decode step's time is shared out among the requests in it.
+        paid += prefill + decode / workload.concurrency
+        fits = fits and memory_bytes(shape, workload) <= hardware.memory_bytes
+    usd = None if priced.usd_per_hour is None else paid * priced.usd_per_hour / SECONDS_AN_HOUR
+    return seconds, usd, fits
+
+
+def _calls(priced: Priced) -> Iterator[tuple[ModelShape, Workload]]:
+    """The generator's work and the verifier's."""
+    yield priced.shape, priced.workload
+    if priced.workload.verifier is not None:
+        yield priced.workload.verifier.shape, priced.workload.verifier.workload
+
+
+def _warnings(priced: Priced, counted: Cost, fits: bool | None) -> Iterator[str]:
+    if priced.hardware is None:
+        yield (
+            "seconds, usd and fits_memory are not known from arithmetic_intensity alone: "
+            "give hardware, a name or its numbers."
+        )
+    elif priced.usd_per_hour is None:
+        yield "usd is not known: name a configured model that has usd_per_hour, on the hardware configured for it."
+    if fits is False and priced.hardware is not None:
+        needed = max(memory_bytes(*call) for call in _calls(priced))
+        yield (
+            f"{needed / 1e9:.4g} GB of weights and KV do not fit {priced.hardware.memory_bytes / 1e9:.4g} GB: "
+            "take more accelerators, or lower concurrency, samples or output_tokens."
+        )
+    for name, amount in counted.terms.items():
+        if amount < 0:
+            yield f"The published arithmetic makes {name} negative here: leave out published for the exact count."
