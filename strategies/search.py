@@ -77,6 +77,11 @@ class Search:
     def samples_begun(self) -> int:
         return self._ledger.spent.samples
 
+    def fits(self, sequences: int, max_tokens: int) -> bool:
+        """Whether the tokens left let so many sequences, and verdicts on them, have all their length."""
+        left, aside = self._ledger.tokens_left, self.verifier.max_tokens if self.verifier else 0
+        return left is None or sequences * (max_tokens + aside) <= left
+
     def report(self, event: str, **facts: Any) -> None:
         """Note an event in the trace and tell whoever listens."""
         entry = {"event": event, "at": round(self._ledger.seconds, 4), **facts}

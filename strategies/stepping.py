@@ -54,10 +54,10 @@ class Walk:
         self.facts = facts
         self.search = search
         self._separator = settings.separator
-        self._step_tokens = settings.step_tokens
         self._answers: dict[int, str | None] = {}
         constrained = not STATEFUL.isdisjoint(problem.sampling) or settings.separator in problem.stop
         self._whole = constrained or search.samples_left == 1
+        self._most = problem.max_tokens if self._whole else settings.step_tokens
         if constrained:
             search.warn(
                 "Responses were drawn whole, in one step: the request constrains or stops them as a whole."
@@ -80,11 +80,12 @@ class Walk:
         """Continue each node by one step, as many times as `counts` says; the new nodes, scored.
 
         One engine call and one verifier call, whatever the frontier; two engine calls where some paths have no room
-        left for a whole step. Fewer nodes come back where samples failed or the budget had no room for all: the best
-        are continued first. Raises as `Search.sample` does.
+        left for a whole step. Fewer nodes come back where samples failed or the budget had no room for all: then the
+        best are continued first. Raises as `Search.sample` does.
         """
         new: list[int] = []
-        for group, most in self._by_room(self.best_first(counts)):
+        fit = self.search.fits(sum(counts.values()), self._most)
+        for group, most in self._by_room(list(counts) if fit else self.best_first(counts)):
             with self.search.spending() if new else nullcontext():
                 new += await self._continue({node: counts[node] for node in group}, most)
         self.depth += 1
@@ -124,7 +125,7 @@ class Walk:
 
     def _by_room(self, nodes: Sequence[int]) -> Iterator[tuple[list[int], int]]:
         """The nodes with room for a whole step, and those with less; and how many tokens a step of each may have."""
-        most = self.search.problem.max_tokens if self._whole else self._step_tokens
+        most = self._most
         room = {node: self.search.problem.max_tokens - self.tree[node].length for node in nodes}
         for group in ([n for n in nodes if room[n] >= most], [n for n in nodes if room[n] < most]):
             if group:
