@@ -297,7 +297,7 @@ async def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch, 
         ("bwrap: No permissions to create new namespace", "Allow them: by sysctl"),
         ("bwrap: setting up uid map: Permission denied", "Allow them: by sysctl"),
         ("bwrap: Unknown option --size", "older than 0.8"),
-        ("bwrap: Can't find source path /root/lib: Permission denied", "may not enter"),
+        ("bwrap: Can't find source path /srv/lib: Permission denied", "may not enter"),
         ("", "did not start Python"),
     ],
 )
