@@ -41,17 +41,17 @@ class Walk:
     from on its way.
 
     `finished` paths are over, `stranded` ones got no continuation, for want of budget or by a failure. `bounded` says
-    that all scores so far are probabilities.
+    that all scores so far are probabilities. `facts` go with every event in the trace.
     """
 
-    def __init__(self, search: Search, settings: Stepwise, **facts: Any) -> None:
+    def __init__(self, search: Search, settings: Stepwise) -> None:
         problem = search.problem
         self.tree = SearchTree(problem.prompt)
         self.finished: list[int] = []
         self.stranded: list[int] = []
         self.bounded = True
         self.depth = 0
-        self.facts = facts
+        self.facts: Mapping[str, Any] = {}
         self.search = search
         self._separator = settings.separator
         self._answers: dict[int, str | None] = {}

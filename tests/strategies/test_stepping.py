@@ -270,8 +270,6 @@ async def test_a_reward_that_fails_once_kills_no_path(name, params):
 
 @every_stepwise
 async def test_an_engine_that_generates_nothing_ends_the_search(name, params):
-    script = branching(lambda path: [Sample("", (), "stop", stopped_at="\n\n")])
-
     class Empty(ScriptedEngine):
         @staticmethod
         def _cut(reply, call):
@@ -279,7 +277,7 @@ async def test_an_engine_that_generates_nothing_ends_the_search(name, params):
 
     ran = await run(build(name, params), Empty(["x"] * 100), Budget(3), verifier=guide())
     assert len(ran.engine.calls) <= 4
-    assert script.calls == []
+    assert ran.outcome.stopped_because == "completed"
 
 
 @every_stepwise
@@ -311,5 +309,6 @@ async def test_a_path_short_of_room_does_not_shorten_the_steps_of_others(name, p
         max_tokens=60,
     )
     whole = [c.text for c in ran.outcome.candidates if c.text.startswith("short")]
+    assert whole or name == "diverse_verifier_tree_search"  # which goes on with the other path alone
     assert all(text.startswith("short\n\n" + "y" * 30 + "\n\n") for text in whole)
     assert all(len(c.response.sample.tokens) <= 60 for c in ran.outcome.candidates)
