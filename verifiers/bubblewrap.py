@@ -110,7 +110,7 @@ def arguments(limits: Limits, *, info: int, go: int, seccomp: int) -> Iterator[s
     yield from ("--perms", "1777", "--size", str(limits.scratch), "--tmpfs", "/tmp", "--chdir", "/tmp")
     yield from ("--remount-ro", "/", "--", "/python/bin/python", "-I", "-S", "-B", "-c", _BOOT)
     yield from (str(limits.cpu_seconds), str(limits.memory), str(limits.threads), str(limits.open_files))
-    yield str(limits.scratch)
+    yield from (str(limits.scratch), str(max(info, go, seccomp)))
 
 
 def _python() -> Iterator[str]:

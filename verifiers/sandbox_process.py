@@ -1,7 +1,8 @@
 """What runs first inside the sandbox of `sandbox.py`: gives up what it may still do, then becomes the program.
 
 Its source is handed to `python -c` with the limits as arguments: CPU seconds, bytes of address space, threads, open
-files, bytes of a file. Standard input is the program's length (8 bytes, big-endian), the program, and its own input.
+files, bytes of a file, and the highest descriptor that may have come along. Standard input is the program's length
+(8 bytes, big-endian), the program, and its own input.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ STARTED = b"\x06"
 NOBODY = 65534
 
 
-def main(cpu: int, memory: int, threads: int, files: int, file_size: int) -> None:
+def main(cpu: int, memory: int, threads: int, files: int, file_size: int, highest: int) -> None:
     _limit(resource.RLIMIT_CPU, cpu)
     _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_NPROC, threads)
@@ -31,7 +32,7 @@ def main(cpu: int, memory: int, threads: int, files: int, file_size: int) -> Non
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    os.closerange(3, files)
+    os.closerange(3, max(files, highest + 1))  # a limit on open files closes none above it
     program = _read(int.from_bytes(_read(8), "big"))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 2)

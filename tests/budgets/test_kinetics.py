@@ -220,7 +220,7 @@ def test_every_table_of_the_page_is_what_the_benchmark_prints(page, tmp_path):
 def test_the_example_of_the_page_prints_what_it_shows(page, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(code, "cost.md", "exec"), {})
-    (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)[0]
     assert capsys.readouterr().out == shown
 
 

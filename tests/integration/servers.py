@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from engines.devices import detect_device
 from engines.launch import LaunchSpec, Supervisor, free_port
+from engines.transport import Transport
 from tests.integration.models import CONTEXT, Kind, build
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,6 +80,9 @@ def running(
 
 async def gauge(url: str, name: str) -> float:
     """What a vLLM's /metrics says of one gauge or counter, summed over its labels."""
-    async with httpx.AsyncClient() as client:
-        lines = (await client.get(f"{url}/metrics")).text.splitlines()
+    http = Transport(url)
+    try:
+        lines = (await http.get("/metrics")).decode().splitlines()
+    finally:
+        await http.close()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))

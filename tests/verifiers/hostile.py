@@ -159,7 +159,7 @@ attempt(os.open, "/..", os.O_RDONLY | os.O_DIRECTORY) if os.listdir("/..") != os
 """,
     "descriptors left open": """
 import os
-for fd in range(3, 1024):
+for fd in range(3, 4096):
     for use in (lambda: os.read(fd, 100), lambda: os.write(fd, b"x"), lambda: os.listdir(fd), lambda: os.fstat(fd)):
         try:
             print("escaped", fd, use())

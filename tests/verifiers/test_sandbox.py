@@ -96,6 +96,16 @@ ENDED = {
 }
 
 
+async def test_no_descriptor_comes_along_however_many_the_service_holds() -> None:
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
+    try:
+        finished = await run(HOSTILE["descriptors left open"])
+    finally:
+        for fd in held:
+            os.close(fd)
+    assert finished == Finished(b"", "itself", 0)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_program_is_contained(name: str, outside: dict[str, object]) -> None:
     before = descriptors()
