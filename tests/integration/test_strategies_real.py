@@ -13,6 +13,9 @@ STORY = [{"role": "user", "content": "Tell me a story of a farmer, three cows an
 BLOCK = 32
 """Tokens in a block of the CPU's KV cache, as the launcher sets it."""
 
+NEVER = "☃☃☃"
+"""A separator that does not come up: all steps are as long as they may be, and no path runs short of room alone."""
+
 
 @pytest.fixture
 async def client(tiny_vllm, process_reward_vllm, embedding_vllm):
@@ -71,7 +74,7 @@ async def test_a_search_makes_one_engine_call_a_depth_and_meets_a_warm_prefix_ca
     name = "vllm:prefix_cache_hits_total"
     before = await gauge(tiny_vllm.url, name)
     outcome = await scale(
-        client, strategy, {"samples": 8}, {**params, "step_tokens": 24, "separator": "\n\n\n"}, max_tokens=150
+        client, strategy, {"samples": 8}, {**params, "step_tokens": 24, "separator": NEVER}, max_tokens=150
     )
     depths = len(of(outcome, "steps"))
     assert depths >= 4
