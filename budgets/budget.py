@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Unit = Literal["samples", "tokens", "seconds"]
+Unit = Literal["samples", "tokens", "seconds", "eflops", "usd"]
 
 
 class BudgetExhausted(Exception):
@@ -19,7 +19,8 @@ class BudgetExhausted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Hard caps: samples begun, tokens generated (by the generator and by verifiers that generate), wall-clock seconds.
+    """Hard caps: samples begun, tokens generated (by the generator and by verifiers that generate), wall-clock seconds,
+    eFLOPs (in FLOP) and USD as a `Tariff` counts them.
 
     `None` leaves a unit uncapped. Raises ValueError for a cap that is not a finite positive number.
     """
@@ -27,9 +28,11 @@ class Budget:
     samples: int
     tokens: int | None = None
     seconds: float | None = None
+    eflops: float | None = None
+    usd: float | None = None
 
     def __post_init__(self) -> None:
-        for unit in ("samples", "tokens", "seconds"):
+        for unit in get_args(Unit):
             cap = getattr(self, unit)
             if cap is not None and not (math.isfinite(cap) and cap > 0):
                 raise ValueError(f"{unit} must be a finite number above 0, not {cap}")

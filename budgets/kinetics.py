@@ -121,7 +121,8 @@ def cost(
 def prefill_work(shape: ModelShape, workload: Workload) -> Mapping[str, float]:
     """The pass over the prompt, which gives every sample its first token: FLOP, and bytes of memory terms."""
     new = workload.prompt_tokens - workload.cached_tokens
-    prompts, first_tokens = workload.prompts, workload.depths[0].paths if workload.output_tokens else 0.0
+    starts = workload.output_tokens and not workload.past
+    prompts, first_tokens = workload.prompts, workload.depths[0].paths if starts else 0.0
     if not new and not first_tokens:
         return {}
     attention = sum(
@@ -162,7 +163,7 @@ def decode_work(shape: ModelShape, workload: Workload, run: Run) -> Mapping[str,
 
 def kv_bytes_peak(shape: ModelShape, workload: Workload) -> float:
     """Bytes of KV cache that one request holds at its fullest: prompt and all tokens; of layers with a window, that."""
-    peak, length = 0.0, 0.0
+    peak, length = 0.0, workload.past
     for depth in workload.depths:
         length += depth.tokens
         held = sum(layers * _held(workload, depth, length, window) for layers, window in shape.layer_groups)
@@ -230,7 +231,7 @@ def published_work(shape: ModelShape, workload: Workload, *, corrected: bool = F
     `corrected`: with the positions that sparse attention reads as the true integral, oddities 1 and 2 mended. Without
     `share_prompt` every trial reads its own copy of the prompt, also of its blocks. Raises ValueError for a search.
     """
-    if workload.tree:
+    if workload.tree or workload.past:
         raise ValueError(
             "published counts samples of one prompt, no search: leave out published or the search"
         )

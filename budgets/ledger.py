@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budgets.budget import Budget, BudgetExhausted, Unit
+from budgets.tariff import Charge
 
 MIN_SHARE = 16
 """Tokens a sequence should get at least; below it a call is given fewer sequences instead of shorter ones."""
+
+NOTHING = Charge()
+_ROUNDING = 1e-9
+"""What two ways of adding up the same charge may differ by, relative to it."""
+
+Price = Callable[[int, int], Charge]
+"""What a call of so many sequences costs at most, each with so many tokens; more of either never cost less."""
+
+
+def unpriced(sequences: int, tokens_each: int) -> Charge:
+    """The price of calls that nothing is known of, or that cost nothing."""
+    return NOTHING
 
 
 @dataclass(slots=True)
@@ -18,7 +32,7 @@ class Spent:
 
     `tokens` are all generated tokens, a verifier's included; `prompt_tokens` the generator's prompts as the engine
     counts them, `cached_tokens` those of them found in its prefix cache; `verifier_tokens` what verifiers that are
-    models read; `engine_seconds` the time that calls to the generator took.
+    models read; `charge` what calls with a price cost; `engine_seconds` the time that calls to the generator took.
     """
 
     samples: int = 0
@@ -26,6 +40,7 @@ class Spent:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     verifier_tokens: int = 0
+    charge: Charge = NOTHING
     engine_seconds: float = field(default=0.0, compare=False)
 
 
@@ -33,12 +48,13 @@ class Spent:
 class Reservation:
     """Room set aside for one call: `sequences` of at most `tokens_each`; `samples` of them count as begun.
 
-    `trimmed_by` names the cap that made it smaller than was asked, if one did.
+    `charge` is what it may cost at most. `trimmed_by` names the cap that made it smaller than was asked, if one did.
     """
 
     sequences: int
     tokens_each: int
     samples: int
+    charge: Charge
     trimmed_by: Unit | None
 
     @property
@@ -51,8 +67,9 @@ class Ledger:
     """Keeps one request within its `Budget`.
 
     Every call is reserved in full before it is made, so that spent + reserved never exceeds a cap whatever calls
-    overlap, fail or are cancelled. `aside` tokens are kept free for verdicts still to come. The deadline counts from
-    construction, by `clock` (seconds, monotonic): the budget's, or `most_seconds` where that is sooner.
+    overlap, fail or are cancelled. `aside` tokens and `aside_charge` are kept free for verdicts still to come. The
+    deadline counts from construction, by `clock` (seconds, monotonic): the budget's, or `most_seconds` where that is
+    sooner.
     """
 
     def __init__(
@@ -65,6 +82,7 @@ class Ledger:
         self.budget = budget
         self.spent = Spent()
         self.aside = 0
+        self.aside_charge = NOTHING
         self._clock = clock
         self._began = clock()
         self._deadline = min((s for s in (budget.seconds, most_seconds) if s is not None), default=None)
@@ -89,23 +107,46 @@ class Ledger:
     def seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self.seconds)
 
+    def exceeded(self, charge: Charge) -> Unit | None:
+        """The first cap that a call of that price would not keep to, beside what is spent, reserved and kept aside."""
+        if self.budget.eflops is None and self.budget.usd is None:
+            return None
+        total = sum((r.charge for r in self._open), self.spent.charge + self.aside_charge + charge)
+        if self.budget.eflops is not None and total.eflops > self.budget.eflops:
+            return "eflops"
+        return "usd" if self.budget.usd is not None and total.usd > self.budget.usd else None
+
     def can_reserve(
-        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0, whole: bool = False
+        self,
+        sequences: int,
+        tokens_each: int,
+        *,
+        begins: bool = True,
+        aside: int = 0,
+        whole: bool = False,
+        price: Price = unpriced,
     ) -> bool:
         """Whether `reserve` with the same arguments would grant at least one sequence."""
-        return isinstance(self._trim(sequences, tokens_each, begins, aside, whole), Reservation)
+        return isinstance(self._trim(sequences, tokens_each, begins, aside, whole, price), Reservation)
 
     def reserve(
-        self, sequences: int, tokens_each: int, *, begins: bool = True, aside: int = 0, whole: bool = False
+        self,
+        sequences: int,
+        tokens_each: int,
+        *,
+        begins: bool = True,
+        aside: int = 0,
+        whole: bool = False,
+        price: Price = unpriced,
     ) -> Reservation:
         """Set room aside for `sequences` of `tokens_each`, trimmed to what fits.
 
-        Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences. `begins` says
-        whether each is a new sample (a continuation or a verdict is not). Room for `aside` more tokens per sequence is
-        made sure of as well, for a verdict on each. `whole` sequences get all their tokens or are left out. Raises
-        BudgetExhausted where not even one token fits.
+        Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences; so too where
+        `price` is above what is left of eFLOPs or USD. `begins` says whether each is a new sample (a continuation or a
+        verdict is not). Room for `aside` more tokens per sequence is made sure of as well, for a verdict on each.
+        `whole` sequences get all their tokens or are left out. Raises BudgetExhausted where not even one token fits.
         """
-        reservation = self._trim(sequences, tokens_each, begins, aside, whole)
+        reservation = self._trim(sequences, tokens_each, begins, aside, whole, price)
         if not isinstance(reservation, Reservation):
             raise BudgetExhausted(reservation)
         self._open.add(reservation)
@@ -119,20 +160,27 @@ class Ledger:
         prompt_tokens: int = 0,
         cached_tokens: int = 0,
         verifier_tokens: int = 0,
+        charge: Charge = NOTHING,
         engine_seconds: float = 0.0,
     ) -> None:
         """Charge what a call spent and free the rest of its reservation.
 
-        Raises ValueError where the call claims more tokens than were reserved (nothing is charged then).
+        Raises ValueError where the call claims more than was reserved (nothing is charged then).
         """
         if not 0 <= tokens <= reservation.tokens:
             raise ValueError(f"a call that reserved {reservation.tokens} tokens cannot settle {tokens}")
+        reserved = reservation.charge
+        for unit in ("eflops", "usd"):
+            claimed, most = getattr(charge, unit), getattr(reserved, unit)
+            if not 0 <= claimed <= most * (1 + _ROUNDING):
+                raise ValueError(f"a call that reserved {most:g} {unit} cannot settle {claimed:g}")
         self.release(reservation)
         self.spent.samples += reservation.samples
         self.spent.tokens += tokens
         self.spent.prompt_tokens += prompt_tokens
         self.spent.cached_tokens += cached_tokens
         self.spent.verifier_tokens += verifier_tokens
+        self.spent.charge += charge.within(reserved)
         self.spent.engine_seconds += engine_seconds
 
     def release(self, reservation: Reservation) -> None:
@@ -142,7 +190,7 @@ class Ledger:
         self._open.remove(reservation)
 
     def _trim(
-        self, sequences: int, tokens_each: int, begins: bool, aside: int, whole: bool
+        self, sequences: int, tokens_each: int, begins: bool, aside: int, whole: bool, price: Price
     ) -> Reservation | Unit:
         if sequences < 1 or tokens_each < 0 or aside < 0:
             raise ValueError("a reservation needs at least one sequence and no negative tokens")
@@ -161,4 +209,30 @@ class Ledger:
             tokens_each = min(tokens_each, left // sequences - aside)
             if tokens_each < (least if whole else 1):
                 return "tokens"
-        return Reservation(sequences, tokens_each, sequences if begins else 0, trimmed_by)
+        if too_dear := self.exceeded(price(sequences, tokens_each)):
+            trimmed_by = too_dear
+            sequences, tokens_each = self._affordable(sequences, tokens_each, whole, price)
+            if not sequences:
+                return too_dear
+        charge = price(sequences, tokens_each)
+        return Reservation(sequences, tokens_each, sequences if begins else 0, charge, trimmed_by)
+
+    def _affordable(self, sequences: int, tokens_each: int, whole: bool, price: Price) -> tuple[int, int]:
+        """The largest call within the caps on its price: tokens are cut down to a share, then sequences; 0 for none."""
+
+        def fits(sequences: int, tokens_each: int) -> bool:
+            return self.exceeded(price(sequences, tokens_each)) is None
+
+        least = tokens_each if whole else min(tokens_each, MIN_SHARE)
+        if not fits(sequences, least):
+            sequences = _most(lambda n: fits(n, least), sequences - 1)
+            if sequences or whole:
+                return sequences, least
+            share = _most(lambda tokens: fits(1, tokens), least - 1)
+            return min(1, share), share
+        return sequences, max(least, _most(lambda tokens: fits(sequences, tokens), tokens_each - 1))
+
+
+def _most(fits: Callable[[int], bool], most: int) -> int:
+    """The largest of 1 … `most` that fits, where all below one that fits do so too; 0 where none does."""
+    return bisect_right(range(1, most + 1), False, key=lambda n: not fits(n)) if most > 0 else 0

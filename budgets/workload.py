@@ -98,8 +98,9 @@ class Workload:
 
     `samples` of `output_tokens` each; with `tree`, a search's depths in their stead (see `search`).
     `share_prompt`: its KV is computed, stored and read in a decode step once for all samples, else for each.
-    `cached_tokens` of the prompt lie in the prefix cache already and are not computed again. `concurrency`: requests
-    like this one that run at once and share the reading of weights. Raises ValueError, naming the field.
+    `cached_tokens` of the prompt lie in the prefix cache already and are not computed again. `past`: positions past the
+    prompt that each path holds in the cache when it goes on from there. `concurrency`: requests like this one that run
+    at once and share the reading of weights. Raises ValueError, naming the field.
     """
 
     prompt_tokens: float
@@ -111,6 +112,7 @@ class Workload:
     cached_tokens: float = 0
     verifier: Verification | None = None
     tree: tuple[Depth, ...] = ()
+    past: float = 0
 
     def __post_init__(self) -> None:
         check_number("prompt_tokens", self.prompt_tokens)
@@ -118,6 +120,7 @@ class Workload:
         check_number("samples", self.samples, least=1)
         check_number("concurrency", self.concurrency, least=1)
         check_number("cached_tokens", self.cached_tokens, most=self.prompt_tokens)
+        check_number("past", self.past)
 
     @classmethod
     def search(
@@ -130,6 +133,7 @@ class Workload:
         concurrency: float = 1,
         cached_tokens: float = 0,
         verifier: Verification | None = None,
+        past: float = 0,
     ) -> Workload:
         """A search: `output_tokens` is then a path's length, `samples` the width of the widest depth.
 
@@ -148,6 +152,7 @@ class Workload:
             cached_tokens,
             verifier,
             tuple(depths),
+            past,
         )
 
     @property
@@ -164,9 +169,9 @@ class Workload:
         """The decode steps, depth by depth.
 
         The pass over the prompt gives the first token, and the last token is never read: L tokens take L − 1 steps,
-        which attend to 1, …, L − 1 positions past the prompt.
+        which attend to 1, …, L − 1 positions past the prompt. Paths that go on from `past` take L, from there on.
         """
-        held = 0.0
+        held = self.past
         for depth in self.depths:
             first = max(held, 1.0)
             held += depth.tokens

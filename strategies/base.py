@@ -22,6 +22,8 @@ StoppedBecause = Literal[
     "budget_samples",
     "budget_tokens",
     "budget_seconds",
+    "budget_eflops",
+    "budget_usd",
     "engine_failed",
 ]
 
@@ -29,6 +31,8 @@ BUDGET_ENDED: Final[Mapping[Unit, StoppedBecause]] = {
     "samples": "budget_samples",
     "tokens": "budget_tokens",
     "seconds": "budget_seconds",
+    "eflops": "budget_eflops",
+    "usd": "budget_usd",
 }
 
 VerifierNeed = Literal["none", "default", "required"]

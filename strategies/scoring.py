@@ -13,6 +13,7 @@ from engines.base import EngineError, Message
 from engines.failures import generated_nothing
 from strategies.base import Candidate
 from strategies.journal import Journal, Scored
+from strategies.pricing import Calls
 from verifiers.base import Score, Verdict, Verifier, sane
 
 GRACE_SECONDS = 0.25
@@ -28,21 +29,26 @@ def digest(text: str) -> bytes:
 class Scoring:
     """A verifier's scores of the texts of one run, by the texts' digests: paths of a long search are many and long.
 
-    `owed` counts samples drawn and not yet given to the verifier.
+    `owed` counts samples drawn and not yet given to the verifier, the longest of `longest` tokens.
     """
 
     verifier: Verifier
     ledger: Ledger
     messages: tuple[Message, ...]
     journal: Journal
+    calls: Calls
     scores: dict[bytes, Score] = field(default_factory=dict)
     owed: int = 0
+    longest: int = 0
     _given: set[int] = field(default_factory=set)
 
-    def owe(self, samples: int) -> None:
-        """Keep tokens free for verdicts on this many more samples."""
+    def owe(self, samples: int, longest: int = 0) -> None:
+        """Keep room free for verdicts on this many more samples."""
         self.owed += samples
-        self.ledger.aside = max(0, self.owed) * self.verifier.max_tokens
+        self.longest = max(self.longest, longest)
+        owed = max(0, self.owed)
+        self.ledger.aside = owed * self.verifier.max_tokens
+        self.ledger.aside_charge = self.calls.verdict(self.longest, self.verifier.max_tokens) * owed
 
     async def score(self, candidates: Sequence[Candidate]) -> tuple[Verdict, list[Score]]:
         """What the verifier said now, and the score of each new text, in order.
@@ -65,7 +71,10 @@ class Scoring:
         return verdict, scores
 
     async def _within_budget(self, new: list[Candidate]) -> tuple[Verdict, list[Candidate]]:
-        reservation = self.ledger.reserve(len(new), self.verifier.max_tokens, begins=False, whole=True)
+        price = self.calls.verdicts([len(c.text.encode(errors="surrogatepass")) for c in new])
+        reservation = self.ledger.reserve(
+            len(new), self.verifier.max_tokens, begins=False, whole=True, price=price
+        )
         new = new[: reservation.sequences]
         digests = tuple(digest(candidate.text) for candidate in new)
         verdict = Verdict((), generated=reservation.tokens)
@@ -75,7 +84,8 @@ class Scoring:
             if not recorded:
                 self.journal.add(Scored(digests, verdict))
         finally:
-            self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read)
+            charge = self.calls.judged(verdict, len(new)).within(reservation.charge)
+            self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read, charge=charge)
         return verdict, new
 
     async def _ask(self, new: list[Candidate], reservation: Reservation) -> Verdict:

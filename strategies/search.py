@@ -16,6 +16,7 @@ from engines.base import Call, Chunk, Engine, EngineError
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.calls import Finished, plain, stream
 from strategies.journal import Draw, Journal, Record, Settled
+from strategies.pricing import UNPRICED, Calls, Pricing
 from strategies.scoring import Scoring, digest
 from verifiers.answers import Answers
 from verifiers.base import Embedded, Embedder, Verifier
@@ -41,6 +42,7 @@ class Search:
         *,
         verifier: Verifier | None = None,
         embedder: Embedder | None = None,
+        pricing: Pricing = UNPRICED,
         seed: int | None = None,
         journal: Iterable[Record] = (),
         listen: Callable[[Event], None] | None = None,
@@ -58,7 +60,10 @@ class Search:
         self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
-        self._scoring = Scoring(verifier, ledger, problem.messages, self.journal) if verifier else None
+        self._calls = Calls(pricing, problem)
+        self._scoring = (
+            Scoring(verifier, ledger, problem.messages, self.journal, self._calls) if verifier else None
+        )
         self._call_seeds = None if seed is None else random.Random(seed)
         self._listen = listen
         self._live = live
@@ -143,21 +148,24 @@ class Search:
         BudgetExhausted where nothing fits or finished in time, EngineError where the engine fails with nothing to show.
         """
         asked = len(prefixes) * n
-        aside = self.verifier.max_tokens if self.verifier and owes else 0
-        reservation = self._ledger.reserve(asked, max_tokens, begins=begins, aside=aside)
+        verdict = self.verifier.max_tokens if self.verifier and owes else None
+        price = self._calls.most(prefixes, verdict)
+        reservation = self._ledger.reserve(asked, max_tokens, begins=begins, aside=verdict or 0, price=price)
         if reservation.sequences < asked:
             self._limited_by = reservation.trimmed_by
             prefixes = prefixes[: reservation.sequences]
             n = reservation.sequences // len(prefixes)
         call = self._call(prefixes, n, reservation.tokens_each, stop, logprobs)
-        draw = self.journal.draw() or Draw(len(prefixes), reservation.tokens_each, most=reservation.tokens)
+        recorded = self.journal.draw()
+        draw = recorded or Draw(len(prefixes), reservation.tokens_each, most=reservation.tokens)
         began = self._ledger.seconds
         try:
             await self._make(call, draw, finished)
         finally:
-            self._settle(reservation, draw, began)
+            seconds = None if recorded else self._ledger.seconds - began
+            self._settle(reservation, draw, call.prompts, seconds)
         if owes and self._scoring:
-            self._scoring.owe(len(draw.drawn))
+            self._scoring.owe(len(draw.drawn), max((len(d.sample.tokens) for d in draw.drawn), default=0))
         self._conclude(call, draw)
         return draw
 
@@ -245,14 +253,21 @@ class Search:
             await plain(self._engine, call, draw, seconds)
         self.journal.add(draw)
 
-    def _settle(self, reservation: Reservation, draw: Draw, began: float) -> None:
+    def _settle(
+        self,
+        reservation: Reservation,
+        draw: Draw,
+        prefixes: Sequence[tuple[int, ...]],
+        seconds: float | None,
+    ) -> None:
         usage = draw.usage
         self._ledger.settle(
             reservation,
             draw.tokens,
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens or 0,
-            engine_seconds=self._ledger.seconds - began,
+            charge=self._calls.settled(draw, prefixes, reservation.sequences, seconds),
+            engine_seconds=seconds or 0.0,
         )
         self.report(
             "sample",

@@ -1,11 +1,17 @@
 import random
+from functools import cache
+from math import fsum
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgets.budget import Budget, BudgetExhausted
-from budgets.ledger import MIN_SHARE, Ledger
+from budgets.budget import Budget, BudgetExhausted, Unit
+from budgets.hardware import Hardware
+from budgets.ledger import MIN_SHARE, Ledger, Price, unpriced
+from budgets.models import ModelShape
+from budgets.tariff import Charge, Tariff
 
 
 class Clock:
@@ -16,38 +22,70 @@ class Clock:
         return self.now
 
 
+PRICED = Tariff(
+    ModelShape(1e9, 1e9, num_layers=16, num_attention_heads=16, num_kv_heads=4, head_dim=64),
+    Hardware("small", 1e14, 1e12, 1e11),
+    usd_per_hour=3.6,
+)
+
+
+def _by_the_law(prompt: int, past: int) -> Price:
+    return cache(lambda n, t: PRICED.charge(prompt, [(n, t)], past=past))
+
+
+PRICES: list[Price] = [
+    unpriced,
+    lambda n, t: Charge(1e9 * n * t, 0.0, 1e-6 * n * (t + 1)),
+    _by_the_law(300, 0),
+    _by_the_law(20, 500),
+]
+
+
 def _caps_hold(ledger: Ledger, open_reservations: list) -> None:
     spent, budget = ledger.spent, ledger.budget
     assert spent.samples + sum(r.samples for r in open_reservations) <= budget.samples
     if budget.tokens is not None:
         assert spent.tokens + sum(r.tokens for r in open_reservations) <= budget.tokens
+    for unit in ("eflops", "usd"):
+        cap = getattr(budget, unit)
+        if cap is not None:
+            reserved = fsum(getattr(r.charge, unit) for r in open_reservations)
+            assert getattr(spent.charge, unit) <= cap
+            assert getattr(spent.charge, unit) + reserved <= cap * (1 + 1e-12)
 
 
 def test_ten_thousand_random_histories_never_exceed_a_cap():
-    """Calls overlap, fail, are cancelled, return fewer tokens, and come after the deadline."""
+    """Calls overlap, fail, are cancelled, return fewer tokens, cost what they do, and come after the deadline."""
     rng = random.Random(20261121)
     outcomes = set()
     for _ in range(10_000):
         clock = Clock()
         seconds = rng.choice([None, rng.uniform(0.5, 5)])
-        budget = Budget(rng.randint(1, 40), rng.choice([None, rng.randint(1, 3000)]), seconds)
-        ledger = Ledger(budget, clock)
+        eflops, usd = (
+            rng.choice([None, 10 ** rng.uniform(10, 15)]),
+            rng.choice([None, 10 ** rng.uniform(-6, -2)]),
+        )
+        tokens = rng.choice([None, rng.randint(1, 3000)])
+        ledger = Ledger(Budget(rng.randint(1, 40), tokens, seconds, eflops, usd), clock)
         open_reservations: list = []
         for _ in range(rng.randint(1, 25)):
             clock.now += rng.uniform(0, 0.5)
             if rng.random() < 0.55 or not open_reservations:
-                begins = rng.random() < 0.8
-                arguments = (rng.randint(1, 24), rng.choice([0, 1, 5, 100, 5000]))
-                aside = rng.choice([0, 0, 15])
-                possible = ledger.can_reserve(*arguments, begins=begins, aside=aside)
-                if possible:
+                asked = {
+                    "begins": rng.random() < 0.8,
+                    "aside": rng.choice([0, 0, 15]),
+                    "whole": rng.random() < 0.2,
+                    "price": rng.choice(PRICES),
+                }
+                size = (rng.randint(1, 24), rng.choice([0, 1, 5, 100, 5000]))
+                if ledger.can_reserve(*size, **asked):
                     assert seconds is None or clock.now < seconds
-                    reservation = ledger.reserve(*arguments, begins=begins, aside=aside)
+                    reservation = ledger.reserve(*size, **asked)
                     assert reservation.sequences >= 1
                     open_reservations.append(reservation)
                 else:
                     with pytest.raises(BudgetExhausted) as end:
-                        ledger.reserve(*arguments, begins=begins, aside=aside)
+                        ledger.reserve(*size, **asked)
                     outcomes.add(end.value.unit)
                     late = seconds is not None and clock.now >= seconds
                     assert (end.value.unit == "seconds") == late
@@ -58,10 +96,63 @@ def test_ten_thousand_random_histories_never_exceed_a_cap():
                 if ending == "failed":
                     ledger.release(reservation)
                 else:
-                    tokens = reservation.tokens if ending == "whole" else rng.randint(0, reservation.tokens)
-                    ledger.settle(reservation, tokens)
+                    share = 1.0 if ending == "whole" else rng.random()
+                    ledger.settle(
+                        reservation, int(reservation.tokens * share), charge=reservation.charge * share
+                    )
             _caps_hold(ledger, open_reservations)
-    assert outcomes == {"samples", "tokens", "seconds", "whole", "short", "cancelled", "failed"}
+    assert outcomes == {*get_args(Unit), "whole", "short", "cancelled", "failed"}
+
+
+@given(
+    st.integers(1, 24),
+    st.integers(1, 5000),
+    st.floats(0, 2000),
+    st.floats(-6, -1),
+    st.booleans(),
+    st.sampled_from(["eflops", "usd"]),
+)
+def test_a_reservation_is_as_large_as_its_price_allows(sequences, each, past, scale, whole, unit):
+    cap = 10**scale * (1 if unit == "usd" else 1e18)
+    ledger = Ledger(Budget(50, **{unit: cap}))
+
+    def price(n, t):
+        return PRICED.charge(300, [(n, t)], past=past)
+
+    def fits(n, t):
+        return getattr(price(n, t), unit) <= cap
+
+    if not ledger.can_reserve(sequences, each, whole=whole, price=price):
+        assert not fits(1, each if whole else 1)
+        return
+    granted = ledger.reserve(sequences, each, whole=whole, price=price)
+    assert fits(granted.sequences, granted.tokens_each)
+    assert granted.charge == price(granted.sequences, granted.tokens_each)
+    assert granted.trimmed_by == (None if fits(sequences, each) else unit)
+    if granted.tokens_each < each:
+        assert not whole
+        assert not fits(granted.sequences, granted.tokens_each + 1) or granted.tokens_each == MIN_SHARE
+    if granted.sequences < sequences:
+        assert not fits(granted.sequences + 1, each if whole else min(each, MIN_SHARE))
+        assert whole or granted.tokens_each <= MIN_SHARE
+
+
+def test_a_charge_kept_aside_is_not_given_to_calls():
+    ledger = Ledger(Budget(4, usd=1.0))
+    ledger.aside_charge = Charge(usd=0.75)
+    reservation = ledger.reserve(4, 100, price=lambda n, t: Charge(usd=0.001 * n * t))
+    assert reservation.charge.usd == pytest.approx(0.248)
+    assert (reservation.sequences, reservation.tokens_each, reservation.trimmed_by) == (4, 62, "usd")
+
+
+def test_a_charge_above_its_reservation_is_refused_and_rounding_is_not():
+    ledger = Ledger(Budget(4, eflops=1e12))
+    reservation = ledger.reserve(1, 100, price=lambda n, t: Charge(eflops=1e10 * n * t))
+    with pytest.raises(ValueError, match="cannot settle"):
+        ledger.settle(reservation, 100, charge=Charge(eflops=1.001e12))
+    assert ledger.spent.charge == Charge()
+    ledger.settle(reservation, 100, charge=Charge(eflops=1e12 * (1 + 1e-13)))
+    assert ledger.spent.charge.eflops == 1e12
 
 
 @given(
