@@ -7,15 +7,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from budgets.budget import Budget
+from budgets.hardware import Hardware
 from budgets.ledger import Ledger
+from budgets.models import ModelShape
+from budgets.tariff import Tariff
 from engines.base import EngineError
 from engines.scripted import Script, ScriptedEngine
 from strategies.base import Outcome, Problem, Strategy
 from strategies.journal import Record
+from strategies.pricing import UNPRICED, Pricing
 from strategies.search import Search
 from verifiers.answers import make_answers
 from verifiers.base import Verdict
 from verifiers.workers import Workers
+
+TARIFF = Tariff(
+    ModelShape(1e9, 1e9, num_layers=16, num_attention_heads=16, num_kv_heads=4, head_dim=64),
+    Hardware("small", 1e14, 1e12, 1e11),
+    usd_per_hour=3.6,
+)
 
 
 @dataclass
@@ -74,6 +84,7 @@ async def run(
     journal: Iterable[Record] = (),
     sampling: Mapping[str, Any] | None = None,
     stop: tuple[str, ...] = (),
+    pricing: Pricing = UNPRICED,
 ) -> Ran:
     engine = script if isinstance(script, ScriptedEngine) else ScriptedEngine(script)
     message = {"role": "user", "content": "?"}
@@ -81,6 +92,14 @@ async def run(
     ledger = Ledger(budget)
     answers = make_answers(format, pattern=pattern, workers=Workers())
     search = Search(
-        engine, problem, ledger, answers, verifier=verifier, embedder=embedder, seed=seed, journal=journal
+        engine,
+        problem,
+        ledger,
+        answers,
+        verifier=verifier,
+        embedder=embedder,
+        pricing=pricing,
+        seed=seed,
+        journal=journal,
     )
     return Ran(await strategy.run(search), search, ledger, engine)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from budgets.budget import Budget
 from engines.base import EngineError, EngineUnavailable
 from engines.scripted import ScriptedEngine
+from strategies.pricing import Pricing
 from strategies.registry import BadParameter, build, describe, registry
-from tests.strategies.bench import TableVerifier, run
+from tests.strategies.bench import TARIFF, TableVerifier, run
 
 EVERY = [
     ("best_of_n", {}),
@@ -62,6 +63,31 @@ async def test_never_spends_above_a_cap(name, params, samples, tokens, lengths, 
     assert tokens is None or ran.ledger.spent.tokens <= tokens
     assert ran.ledger.samples_left >= 0
     assert ran.ledger.spent.tokens >= ran.engine.generated
+
+
+@every_strategy
+@settings(max_examples=15, deadline=None)
+@given(
+    samples=st.integers(1, 12),
+    cap=st.floats(9, 15),
+    unit=st.sampled_from(["eflops", "usd"]),
+    lengths=st.lists(st.integers(1, 60), min_size=12, max_size=12),
+    verdict_tokens=st.integers(0, 3),
+    verifier_paid=st.booleans(),
+)
+async def test_never_spends_above_a_cap_on_its_price(
+    name, params, samples, cap, unit, lengths, verdict_tokens, verifier_paid
+):
+    most = 10**cap * (1 if unit == "eflops" else 1e-17)
+    script = iter("ab"[i % 2] * lengths[i % 12] for i in range(10_000))
+    table = TableVerifier(lambda text: 0.4, max_tokens=verdict_tokens, generated=verdict_tokens)
+    pricing = Pricing(TARIFF, TARIFF if verifier_paid else None)
+    budget = Budget(samples, **{unit: most})
+    ran = await run(build(name, params), ScriptedEngine(script), budget, verifier=table, pricing=pricing)
+    assert getattr(ran.ledger.spent.charge, unit) <= most
+    assert (ran.ledger.spent.charge.eflops > 0) == (ran.ledger.spent.tokens > 0)
+    if not ran.engine.generated:
+        assert ran.outcome.stopped_because == f"budget_{unit}"
 
 
 @every_strategy
