@@ -22,6 +22,7 @@ Z90 = float(ndtri(0.95))
 _PRIOR_SD = 3.0
 _DISCOUNTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 _PARTS = 5
+_LEAST_SPREAD = 0.01
 _ANSWERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96)
 
 
@@ -153,7 +154,7 @@ class VerifierFit:
     """A verifier's measured scores, the binormal model of the same AUC within problems, and that AUC's error.
 
     `normal`: whether the scores' logits look normal, so that the model, whose tails are smooth, predicts better than
-    the scores themselves. `parts`: the scores in a few disjoint parts, whose differences tell how far to trust them.
+    the scores themselves.
     """
 
     empirical: Empirical
@@ -161,7 +162,13 @@ class VerifierFit:
     auc: float
     auc_sd: float
     normal: bool
-    parts: tuple[Empirical, ...]
+
+    @property
+    def parts(self) -> tuple[Empirical, ...]:
+        """The scores in a few disjoint parts, whose differences tell how far to trust them."""
+        right, wrong = self.empirical.right, self.empirical.wrong
+        count = min(_PARTS, len(right), len(wrong))
+        return tuple(Empirical(right[i::count], wrong[i::count]) for i in range(count))
 
     @property
     def auc_interval(self) -> tuple[float, float]:
@@ -191,12 +198,7 @@ def fit_verifier(right: Sequence[Sequence[float]], wrong: Sequence[Sequence[floa
     else:
         sd = hanley_mcneil(auc, sum(len(r) for r, _ in both), sum(len(w) for _, w in both))
     normal = all(_looks_normal(np.asarray(side)) for side in _logits(empirical))
-    return VerifierFit(empirical, _binormal(empirical, auc), auc, max(sd, 0.005), normal, _parts(empirical))
-
-
-def _parts(scores: Empirical) -> tuple[Empirical, ...]:
-    count = min(_PARTS, len(scores.right), len(scores.wrong))
-    return tuple(Empirical(scores.right[i::count], scores.wrong[i::count]) for i in range(count))
+    return VerifierFit(empirical, _binormal(empirical, auc), auc, max(sd, 0.005), normal)
 
 
 def _looks_normal(values: Array) -> bool:
@@ -236,7 +238,9 @@ def _logits(scores: Empirical) -> list[Array]:
 
 def _binormal(scores: Empirical, auc: float) -> Binormal:
     sides = _logits(scores)
-    means, sds = [float(s.mean()) for s in sides], [max(1e-3, float(s.std())) for s in sides]
+    # A few equal scores are no sign of a verifier without any spread.
+    least = max(_LEAST_SPREAD, float(np.concatenate(sides).std()) / 20)
+    means, sds = [float(s.mean()) for s in sides], [max(least, float(s.std())) for s in sides]
     apart = float(ndtri(min(0.999, max(0.001, auc)))) * math.hypot(*sds)
     middle = (means[0] + means[1]) / 2
     return Binormal(middle + apart / 2, middle - apart / 2, *sds)

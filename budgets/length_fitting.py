@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import curve_fit, minimize
+from scipy.optimize import least_squares, minimize
 from scipy.special import expit, log_expit, log_ndtr
 
 from budgets.accuracy import pass_at_k
@@ -108,11 +108,9 @@ def fit_power_law(right: Sequence[int], samples: Sequence[int]) -> PowerLaw:
     slope, level = np.polyfit(np.log(ks), np.log(-np.log(seen)), 1)
     x = np.asarray(ks, dtype=float)
 
-    def law(k: Array, log_a: float, b: float) -> Array:
-        return np.asarray(np.exp(-np.exp(log_a) * k**b))
+    def missed(law: Array) -> Array:
+        return np.asarray(np.exp(-np.exp(law[0]) * x ** law[1]) - seen)
 
-    start = (float(level), float(slope))
-    found = curve_fit(law, x, seen, p0=start, maxfev=5000)[0] if len(ks) > 2 else np.array(start)
-    return PowerLaw(
-        -math.exp(found[0]), float(found[1]), float(np.sqrt(np.mean((law(x, *found) - seen) ** 2)))
-    )
+    start = np.array([level, slope])
+    found = least_squares(missed, start).x if len(ks) > 2 else start
+    return PowerLaw(-math.exp(found[0]), float(found[1]), float(np.sqrt(np.mean(missed(found) ** 2))))
