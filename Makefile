@@ -27,5 +27,5 @@ install:  ## the service and its tools, without an engine
 	@$(SET_UP) service
 
 clean:  ## remove all that the other targets made
-	rm -rf .venv .venv-* models .logs .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* models .logs .data .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -67,9 +67,9 @@ class Ledger:
     """Keeps one request within its `Budget`.
 
     Every call is reserved in full before it is made, so that spent + reserved never exceeds a cap whatever calls
-    overlap, fail or are cancelled. `aside` tokens and `aside_charge` are kept free for verdicts still to come. The
-    deadline counts from construction, by `clock` (seconds, monotonic): the budget's, or `most_seconds` where that is
-    sooner.
+    overlap, fail or are cancelled. `aside` tokens and `aside_charge` are kept free for verdicts still to come.
+    `most_samples`: fewer than the budget allows, where so many are enough. The deadline counts from construction, by
+    `clock` (seconds, monotonic): the budget's, or `most_seconds` where that is sooner.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Ledger:
         self.spent = Spent()
         self.aside = 0
         self.aside_charge = NOTHING
+        self.most_samples = budget.samples
         self._clock = clock
         self._began = clock()
         self._deadline = min((s for s in (budget.seconds, most_seconds) if s is not None), default=None)
@@ -95,7 +96,8 @@ class Ledger:
 
     @property
     def samples_left(self) -> int:
-        return self.budget.samples - self.spent.samples - sum(r.samples for r in self._open)
+        most = min(self.budget.samples, self.most_samples)
+        return most - self.spent.samples - sum(r.samples for r in self._open)
 
     @property
     def tokens_left(self) -> int | None:

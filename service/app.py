@@ -16,15 +16,23 @@ from service.metrics import Metrics
 from service.middleware.access import CLIENT_LEFT, Access
 from service.openapi import Pages
 from service.replies import json_response
-from service.routes import budget, catalog, completions, health
+from service.routes import budget, catalog, completions, feedback, health, profiles
 from service.world import World
 
 
 def create_app(world: World) -> Starlette:
     """The ASGI application around a `world` that has been entered."""
     metrics = Metrics()
+    world.records.writer.on_lost = metrics.lost.inc
     app = Starlette(
-        routes=[*completions.ROUTES, *budget.ROUTES, *catalog.ROUTES, *health.ROUTES],
+        routes=[
+            *completions.ROUTES,
+            *budget.ROUTES,
+            *profiles.ROUTES,
+            *feedback.ROUTES,
+            *catalog.ROUTES,
+            *health.ROUTES,
+        ],
         middleware=[Middleware(Access, metrics=metrics)],
         exception_handlers={
             ApiError: _api_error,

@@ -153,3 +153,23 @@ class CostRequest(StrictBody):
 def read_cost(body: bytes) -> CostRequest:
     """The plan in `body`, or ApiError 400."""
     return read_as(CostRequest, body)
+
+
+def cost_example() -> dict[str, Any]:
+    """A plan that any service prices."""
+    shape = {
+        "params": 8.19e9,
+        "active_params": 7.57e9,
+        "num_layers": 36,
+        "num_attention_heads": 32,
+        "num_kv_heads": 8,
+        "head_dim": 128,
+    }
+    return {
+        "shape": shape,
+        "hardware": "h100-sxm",
+        "prompt_tokens": 512,
+        "output_tokens": 4096,
+        "samples": 16,
+        "concurrency": 2,
+    }

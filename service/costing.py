@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from budgets.hardware import Hardware
 from budgets.kinetics import TERMS, Cost, cost, kv_bytes_peak, memory_bytes
-from budgets.latency import decode_seconds, prefill_seconds
 from budgets.models import ModelShape
+from budgets.tariff import Charge, Tariff
 from budgets.workload import DENSE, Verification, Workload
 from service.budget_schemas import CostRequest, HardwareRequest, ShapeRequest
-from service.errors import undoable, unreadable
+from service.errors import ApiError, undoable, unreadable
 from service.settings import ModelConfig
 from service.shapes import hardware_named
 from service.world import World
 
-SECONDS_AN_HOUR: Final = 3600
-
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """A plan and what it runs on; `hardware` and `usd_per_hour` (of all of it) are None where they are not known."""
+    """A plan and what it runs on; `tariff` is None where nothing is known but the intensity."""
 
     shape: ModelShape
     workload: Workload
     intensity: float
-    hardware: Hardware | None
-    usd_per_hour: float | None
+    tariff: Tariff | None
     published: bool
 
 
@@ -39,20 +36,36 @@ async def price(world: World, asked: CostRequest) -> dict[str, Any]:
 
 async def _priced(world: World, asked: CostRequest) -> Priced:
     model, shape = await _shape(world, asked.model, asked.shape, "")
-    if asked.hardware is not None and asked.arithmetic_intensity is not None:
+    workload = await _workload(world, asked, model.concurrency if model else 1)
+    published = bool(asked.published)
+    if asked.arithmetic_intensity is None:
+        tariff = await _tariff(world, model, shape, asked.hardware)
+        return Priced(shape, workload, tariff.hardware.arithmetic_intensity, tariff, published)
+    if asked.hardware is not None:
         message = (
             "hardware has an arithmetic intensity of its own. Leave out arithmetic_intensity or hardware."
         )
         raise unreadable(message, "arithmetic_intensity")
-    hardware = None if asked.arithmetic_intensity is not None else await _hardware(model, asked.hardware)
-    intensity = asked.arithmetic_intensity if hardware is None else hardware.arithmetic_intensity
-    assert intensity is not None  # without one there is hardware
-    usd = None
-    # The configured price is that of the configured hardware.
-    if model and model.usd_per_hour is not None and asked.hardware in (None, model.hardware):
-        usd = model.usd_per_hour * model.accelerators
-    workload = await _workload(world, asked)
-    return Priced(shape, workload, intensity, hardware, usd, bool(asked.published))
+    return Priced(shape, workload, asked.arithmetic_intensity, None, published)
+
+
+async def _tariff(
+    world: World, model: ModelConfig | None, shape: ModelShape, asked: str | HardwareRequest | None
+) -> Tariff:
+    """On what the request names, of a name as many as the model has, else as it is configured, with its price."""
+    if isinstance(asked, HardwareRequest):
+        return Tariff(shape, Hardware("given", **asked.model_dump()))
+    if model and asked in (None, model.hardware):
+        try:
+            return await world.tariffs.of(model, "hardware")
+        except ApiError as error:
+            if error.code != "hardware_required":
+                raise
+    if asked is None:
+        message = "It is not known what this runs on. Give hardware, or arithmetic_intensity in FLOP per byte"
+        message += f", or configure the hardware of {model.name}." if model else "."
+        raise undoable("hardware_required", message, "hardware")
+    return Tariff(shape, await hardware_named(asked, "hardware", model.accelerators if model else 1))
 
 
 async def _shape(
@@ -71,28 +84,14 @@ async def _shape(
     return config, await world.shapes.of(config, f"{within}model")
 
 
-async def _hardware(model: ModelConfig | None, asked: str | HardwareRequest | None) -> Hardware:
-    """What the request names, else what the configuration does; of a name as many as the model has."""
-    if isinstance(asked, HardwareRequest):
-        return Hardware("given", **asked.model_dump())
-    accelerators = model.accelerators if model else 1
-    if asked is not None:
-        return await hardware_named(asked, "hardware", accelerators)
-    if model and model.hardware:
-        return await hardware_named(model.hardware, "hardware", accelerators)
-    message = "It is not known what this runs on. Give hardware, or arithmetic_intensity in FLOP per byte"
-    message += f", or configure the hardware of {model.name}." if model else "."
-    raise undoable("hardware_required", message, "hardware")
-
-
-async def _workload(world: World, asked: CostRequest) -> Workload:
+async def _workload(world: World, asked: CostRequest, concurrency: int) -> Workload:
     workload = Workload(
         asked.prompt_tokens,
         asked.output_tokens,
         asked.samples or 1,
         asked.attention.attention() if asked.attention else DENSE,
         share_prompt=asked.share_prompt is not False,
-        concurrency=asked.concurrency or 1,
+        concurrency=asked.concurrency or concurrency,
     )
     verifier = asked.verifier
     if verifier is None:
@@ -133,20 +132,14 @@ def _reply(priced: Priced) -> dict[str, Any]:
 
 def _on_hardware(priced: Priced) -> tuple[float | None, float | None, bool | None]:
     """Seconds, USD and whether all of it fits; each None where it cannot be known."""
-    hardware = priced.hardware
-    if hardware is None:
+    tariff = priced.tariff
+    if tariff is None:
         return None, None, None
-    seconds = paid = 0.0
-    fits = True
+    charge, fits = Charge(), True
     for shape, workload in _calls(priced):
-        prefill = prefill_seconds(shape, hardware, workload)
-        decode = decode_seconds(shape, hardware, workload)
-        seconds += prefill + decode
-        # A decode step's time is shared out among the requests in it.
-        paid += prefill + decode / workload.concurrency
-        fits = fits and memory_bytes(shape, workload) <= hardware.memory_bytes
-    usd = None if priced.usd_per_hour is None else paid * priced.usd_per_hour / SECONDS_AN_HOUR
-    return seconds, usd, fits
+        charge += replace(tariff, shape=shape).price(workload)
+        fits = fits and memory_bytes(shape, workload) <= tariff.hardware.memory_bytes
+    return charge.seconds, None if tariff.usd_per_hour is None else charge.usd, fits
 
 
 def _calls(priced: Priced) -> Iterator[tuple[ModelShape, Workload]]:
@@ -157,17 +150,17 @@ def _calls(priced: Priced) -> Iterator[tuple[ModelShape, Workload]]:
 
 
 def _warnings(priced: Priced, counted: Cost, fits: bool | None) -> Iterator[str]:
-    if priced.hardware is None:
+    if priced.tariff is None:
         yield (
             "seconds, usd and fits_memory are not known from arithmetic_intensity alone: "
             "give hardware, a name or its numbers."
         )
-    elif priced.usd_per_hour is None:
+    elif priced.tariff.usd_per_hour is None:
         yield "usd is not known: name a configured model that has usd_per_hour, on the hardware configured for it."
-    if fits is False and priced.hardware is not None:
+    if fits is False and priced.tariff is not None:
         needed = max(memory_bytes(*call) for call in _calls(priced))
         yield (
-            f"{needed / 1e9:.4g} GB of weights and KV do not fit {priced.hardware.memory_bytes / 1e9:.4g} GB: "
+            f"{needed / 1e9:.4g} GB of weights and KV do not fit {priced.tariff.hardware.memory_bytes / 1e9:.4g} GB: "
             "take more accelerators, or lower concurrency, samples or output_tokens."
         )
     for name, amount in counted.terms.items():

@@ -66,6 +66,15 @@ def too_few_tokens(tokens: int | None) -> ApiError:
     return undoable("budget_too_small", message, "scaling.budget.tokens")
 
 
+def too_little(unit: str, cap: float | None, least: float) -> ApiError:
+    """422: the budget in eFLOPs or USD does not pay for an answer, of which one token costs `least`."""
+    message = (
+        f"{cap:.3g} {unit} do not pay for an answer and what judges it: its prompt and one token cost {least:.3g}. "
+        f"Raise scaling.budget.{unit}."
+    )
+    return undoable("budget_too_small", message, f"scaling.budget.{unit}")
+
+
 def engine_failed(error: EngineError) -> ApiError:
     """400 where the engine refused the request itself, 503 where it could not answer."""
     if isinstance(error, EngineRefused):

@@ -26,6 +26,8 @@ SPENT: tuple[tuple[str, str, Callable[[Ledger], float]], ...] = (
         lambda ledger: ledger.spent.cached_tokens,
     ),
     ("aliquot_verifier_tokens", "Tokens verifiers read.", lambda ledger: ledger.spent.verifier_tokens),
+    ("aliquot_eflops", "FLOP by the cost law, where it is known.", lambda ledger: ledger.spent.charge.eflops),
+    ("aliquot_usd", "USD, where a price is known.", lambda ledger: ledger.spent.charge.usd),
     (
         "aliquot_engine_seconds",
         "Seconds runs waited for the engine.",
@@ -54,6 +56,9 @@ class Metrics:
         )
         self.in_flight = Gauge("aliquot_requests_in_flight", "Requests being answered.", registry=registry)
         self._runs = Counter("aliquot_runs", "Finished runs.", (*by, "stopped_because"), registry=registry)
+        self.lost = Counter(
+            "aliquot_responses_not_kept", "Responses on which feedback cannot be given.", registry=registry
+        )
         self._spent = [Counter(name, text, by, registry=registry) for name, text, _ in SPENT]
         self._labelled: dict[
             tuple[str, str], list[Counter]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from functools import cached_property
-from html import escape
 from importlib.metadata import version
 from typing import Any
 
-import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from budgets.hardware import HARDWARE
+from service import budget_replies, profile_replies
 from service import reply_schemas as reply
-from service.budget_schemas import CostRequest
+from service.api_page import page
+from service.budget_schemas import CostRequest, cost_example
+from service.profile_schemas import FeedbackRequest, ProfileRequest, profile_example
+from service.recommend_schemas import RecommendRequest, recommend_example
 from service.replies import encode
 from service.schemas import ChatRequest, ScalingRequest
 from service.settings import WorldConfig
+from service.verifying import BUILT_IN
 from strategies.registry import registry
 
 Json = dict[str, Any]
@@ -55,13 +58,16 @@ def describe(config: WorldConfig) -> Json:
     """The OpenAPI 3.1 description of a service with this configuration."""
     chat = "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
     scale = "The whole outcome: every candidate and the trace; one JSON event for each step with `stream`."
-    not_ready = {"503": _answer("An engine does not answer yet.", reply.Readiness)}
+    not_ready = {"503": _answer("An engine or the store does not answer.", reply.Readiness)}
     paths = {
         "/v1/chat/completions": {
             "post": _run("Answer a conversation by spending a budget.", chat, reply.ChatCompletion)
         },
         "/v1/scale": {"post": _run("The same, in the native form.", scale, reply.ScalingOutcome)},
         "/v1/budget/cost": {"post": _cost()},
+        "/v1/budget/recommend": {"post": _recommend()},
+        "/v1/profiles": _profiles(),
+        "/v1/feedback": {"post": _feedback()},
         "/v1/models": _get("The configured models, and whether each one's engine answers.", reply.Models),
         "/v1/models/{id}": _one_model(),
         "/v1/strategies": _get(
@@ -69,7 +75,7 @@ def describe(config: WorldConfig) -> Json:
         ),
         "/v1/verifiers": _get("The verifiers that a request can name.", reply.Verifiers),
         "/healthz": _get("200 as long as the process answers.", reply.Health),
-        "/readyz": _get("200 once every engine is warm and answers.", reply.Readiness, not_ready),
+        "/readyz": _get("200 once every engine is warm and the store answers.", reply.Readiness, not_ready),
         "/metrics": {
             "get": {"summary": "Prometheus metrics.", "responses": {"200": _text("Metrics.", "text/plain")}}
         },
@@ -80,24 +86,6 @@ def describe(config: WorldConfig) -> Json:
         "paths": paths,
         "components": {"schemas": _schemas(config)},
     }
-
-
-def page(description: Json) -> bytes:
-    """The description as one HTML page that loads nothing."""
-    routes = "".join(
-        f"<h2><code>{method.upper()} {path}</code></h2><p>{escape(told['summary'])}</p>{_details(told)}"
-        for path, methods in description["paths"].items()
-        for method, told in methods.items()
-    )
-    schemas = "".join(
-        f'<details id="{name}"><summary><code>{name}</code> {escape(schema.get("description", ""))}</summary>'
-        f"<pre>{_pretty(schema)}</pre></details>"
-        for name, schema in description["components"]["schemas"].items()
-    )
-    style = "body{font:16px/1.5 system-ui;max-width:52rem;margin:2rem auto;padding:0 1rem}pre{overflow:auto}"
-    head = f"<!doctype html><meta charset=utf-8><title>Aliquot API</title><style>{style}</style>"
-    link = 'As <a href="/openapi.json">OpenAPI</a>.'
-    return f"{head}<h1>Aliquot API</h1><p>{DESCRIPTION} {link}</p>{routes}<h2>Schemas</h2>{schemas}".encode()
 
 
 def example(model: str) -> Json:
@@ -111,30 +99,12 @@ def example(model: str) -> Json:
     }
 
 
-def cost_example() -> Json:
-    """A plan that any service prices."""
-    shape = {
-        "params": 8.19e9,
-        "active_params": 7.57e9,
-        "num_layers": 36,
-        "num_attention_heads": 32,
-        "num_kv_heads": 8,
-        "head_dim": 128,
-    }
-    return {
-        "shape": shape,
-        "hardware": "h100-sxm",
-        "prompt_tokens": 512,
-        "output_tokens": 4096,
-        "samples": 16,
-        "concurrency": 2,
-    }
-
-
 def _schemas(config: WorldConfig) -> Json:
-    replies = [m for m in vars(reply).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    told = [model for module in (reply, budget_replies, profile_replies) for model in vars(module).values()]
+    replies = {m: None for m in told if isinstance(m, type) and issubclass(m, BaseModel)}
     described = [(m, "serialization") for m in replies if m is not BaseModel]
-    read = [(m, "validation") for m in (ChatRequest, ScalingRequest, CostRequest)]
+    requests = (ChatRequest, ScalingRequest, CostRequest, RecommendRequest, ProfileRequest, FeedbackRequest)
+    read = [(m, "validation") for m in requests]
     _, definitions = models_json_schema([*described, *read], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     schemas: Json = definitions["$defs"]
     chat, budget = (schemas[name]["properties"] for name in ("ChatRequest", "BudgetRequest"))
@@ -148,6 +118,15 @@ def _schemas(config: WorldConfig) -> Json:
         budget[unit]["anyOf"][0]["maximum"] = getattr(config.limits, unit)
     schemas["ChatRequest"]["examples"] = [example(config.models[0].name)]
     schemas["CostRequest"]["examples"] = [cost_example()]
+    asked = schemas["RecommendRequest"]["properties"]
+    asked["model"]["anyOf"][0]["enum"] = asked["models"]["anyOf"][0]["items"]["enum"] = models
+    asked["verifiers"]["anyOf"][0]["items"]["enum"] = [
+        *BUILT_IN,
+        *(v.name for v in config.verifiers if v.kind != "embedding"),
+    ]
+    schemas["RecommendRequest"]["examples"] = [recommend_example()]
+    schemas["ProfileRequest"]["properties"]["model"]["enum"] = models
+    schemas["ProfileRequest"]["examples"] = [profile_example(models[0])]
     return schemas
 
 
@@ -174,10 +153,55 @@ def _cost() -> Json:
         "summary": "Price a plan without running it.",
         "requestBody": _body(CostRequest),
         "responses": {
-            "200": _answer("eFLOPs, seconds, USD and memory.", reply.PlanCost),
+            "200": _answer("eFLOPs, seconds, USD and memory.", budget_replies.PlanCost),
             **_errors(400, 404, 408, 413, 422),
         },
     }
+
+
+def _recommend() -> Json:
+    return {
+        "summary": "Say how a budget should be split, and what it will buy.",
+        "requestBody": _body(RecommendRequest),
+        "responses": {
+            "200": _answer(
+                "The plan, its accuracy and cost, others, and why.", budget_replies.Recommendation
+            ),
+            **_errors(400, 404, 408, 413, 422, 503),
+        },
+    }
+
+
+def _profiles() -> Json:
+    kept = _get("What is known of each model on each task.", profile_replies.Profiles, {"503": _no_store()})
+    fitted = _answer("The profile in short.", profile_replies.ProfileSummary)
+    kept["post"] = {
+        "summary": "Fit a profile to graded samples, and keep it.",
+        "requestBody": _body(ProfileRequest),
+        "responses": {"200": fitted, **_errors(400, 404, 408, 413, 422), "503": _no_store()},
+    }
+    return kept
+
+
+def _feedback() -> Json:
+    unknown = _answer("There is no such response, or it is too old.", reply.Error)
+    conflict = _answer("The opposite was said of this response before.", reply.Error)
+    counted = _answer("What came of it.", profile_replies.Feedback)
+    return {
+        "summary": "Say whether an answer was right.",
+        "requestBody": _body(FeedbackRequest),
+        "responses": {
+            "200": counted,
+            **_errors(400, 408, 413, 422),
+            "404": unknown,
+            "409": conflict,
+            "503": _no_store(),
+        },
+    }
+
+
+def _no_store() -> Json:
+    return _answer("The store does not answer; Retry-After says when to try again.", reply.Error)
 
 
 def _get(summary: str, model: type[BaseModel], others: Json | None = None) -> Json:
@@ -208,18 +232,3 @@ def _text(text: str, media_type: str) -> Json:
 
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _details(told: Json) -> str:
-    body = ""
-    if "requestBody" in told:
-        name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        body = f'<p>Body: <a href="#{name}">{name}</a></p>'
-    rows = "".join(
-        f"<li>{status}: {escape(r['description'])}</li>" for status, r in told["responses"].items()
-    )
-    return f"{body}<ul>{rows}</ul>"
-
-
-def _pretty(schema: Any) -> str:
-    return escape(msgspec.json.format(encode(schema), indent=2).decode())

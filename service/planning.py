@@ -6,41 +6,43 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from budgets.budget import Budget
 from budgets.ledger import Ledger
 from engines.base import Engine, EngineError, Message
+from service.advising import Automatic, automatic
+from service.budgeting import ChosenBy, grant, pricing
 from service.constraints import sampling_fields
 from service.errors import engine_failed, too_late, undoable, unreadable
-from service.messages import plain_messages
-from service.schemas import AnswerRequest, BudgetRequest, ChatRequest, ScalingRequest
-from service.settings import BudgetConfig
+from service.messages import check_messages, plain_messages
+from service.schemas import AnswerRequest, ChatRequest, ScalingRequest
 from service.world import World
+from strategies.advice import Advisor
+from strategies.auto import Auto
 from strategies.base import Problem, Strategy
+from strategies.pricing import Pricing
 from strategies.registry import BadParameter, build, registry
 from verifiers.answers import AnswerFormatError, Answers, make_answers
 from verifiers.base import Embedder, Verifier
-
-GREEDY = 1e-5
-"""Below this temperature vLLM takes the likeliest token, and refuses to draw more than one sample."""
-
-ChosenBy = Literal["request", "effort", "default"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a run needs; nothing of it can fail any more but the engine.
 
-    `ledger` has been open, and its seconds have counted, since the request was read.
+    `ledger` has been open, and its seconds have counted, since the request was read. `samples`: the most that are
+    drawn. `advisor` and `reasons`: of a plan that was recommended; `alike` is the fixed strategy whose accuracy is
+    predicted for it.
     """
 
     model: str
     engine: Engine
     problem: Problem
     strategy: Strategy
+    samples: int
     chosen_by: ChosenBy
     ledger: Ledger
+    pricing: Pricing
     most_seconds: float
     verifier: Verifier | None
     embedder: Embedder | None
@@ -48,6 +50,9 @@ class Plan:
     seed: int | None
     tools: bool
     created: int
+    alike: Strategy
+    advisor: Advisor | None = None
+    reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -55,44 +60,48 @@ async def plan(world: World, request: ChatRequest, clock: Callable[[], float] = 
     """The plan of a request. Raises ApiError where it cannot be done, with the field and the mend."""
     scaling = request.scaling or ScalingRequest()
     engine = world.engine(request.model)
-    _check_messages(world, request)
+    check_messages(request.messages, world.limits)
     strategy = _strategy(world, scaling)
-    budget, chosen_by, warnings = _budget(world, request, scaling)
-    ledger = Ledger(budget, clock, most_seconds=world.limits.seconds)
+    granted = grant(world, request, scaling, split=isinstance(strategy, Auto))
+    ledger = Ledger(granted.budget, clock, most_seconds=world.limits.seconds)
     answers = _answers(world, request, scaling.answer or AnswerRequest())
     verifier = world.verifier(scaling.verifier, strategy, engine, answers)
-    sampling = sampling_fields(request)
-    messages = plain_messages(request)
+    sampling, stops = sampling_fields(request), _stops(request)
+    messages = plain_messages(request.messages)
     try:
         async with asyncio.timeout(ledger.seconds_left):
             prompt, limit = await _prompt(engine, request, messages)
+            chosen = Automatic(strategy, strategy, granted.budget.samples, limit)
+            if isinstance(strategy, Auto):
+                chosen = await automatic(
+                    world, request, scaling, strategy, granted.budget, len(prompt), limit
+                )
+                verifier = world.verifier(chosen.verifier, chosen.strategy, engine, answers)
+            prices, unpriced = await pricing(world, request.model, verifier, granted.budget)
     except TimeoutError as late:
         raise too_late(ledger.seconds) from late
+    ledger.most_samples = chosen.samples
     return Plan(
         model=request.model,
         engine=engine,
-        problem=Problem(messages, prompt, limit, request.n or 1, _stops(request), sampling),
-        strategy=strategy,
-        chosen_by=chosen_by,
+        problem=Problem(messages, prompt, chosen.max_tokens, request.n or 1, stops, sampling),
+        strategy=chosen.strategy,
+        samples=chosen.samples,
+        chosen_by="auto" if isinstance(strategy, Auto) else granted.chosen_by,
         ledger=ledger,
-        most_seconds=budget.seconds or world.limits.seconds,
+        pricing=prices,
+        most_seconds=granted.budget.seconds or world.limits.seconds,
         verifier=verifier,
         embedder=world.embedding,
         answers=answers,
         seed=request.seed,
         tools=request.may_call,
         created=int(time.time()),
-        warnings=warnings,
+        alike=chosen.alike,
+        advisor=chosen.advisor,
+        reasons=chosen.reasons,
+        warnings=(*granted.warnings, *chosen.warnings, *unpriced),
     )
-
-
-def _check_messages(world: World, request: ChatRequest) -> None:
-    most = world.limits.messages
-    if len(request.messages) > most:
-        raise unreadable(f"messages holds {len(request.messages)}, and at most {most} are taken.", "messages")
-    for i, message in enumerate(request.messages):
-        if message.content is None and not message.tool_calls:
-            raise unreadable(f"messages.{i}.content is missing. Give a text.", f"messages.{i}.content")
 
 
 def _strategy(world: World, scaling: ScalingRequest) -> Strategy:
@@ -106,59 +115,6 @@ def _strategy(world: World, scaling: ScalingRequest) -> Strategy:
         return build(name, scaling.params or {})
     except BadParameter as error:
         raise unreadable(str(error), f"scaling.params.{error.param}", "invalid_value") from error
-
-
-def _budget(
-    world: World, request: ChatRequest, scaling: ScalingRequest
-) -> tuple[Budget, ChosenBy, tuple[str, ...]]:
-    asked = scaling.budget
-    chosen_by: ChosenBy = "request" if request.scaling else "default"
-    caps: BudgetRequest | BudgetConfig = world.defaults.budget
-    if request.reasoning_effort is not None:
-        if asked is not None:
-            message = "reasoning_effort and scaling.budget both set the budget. Give one of them."
-            raise unreadable(message, "reasoning_effort")
-        efforts = world.defaults.effort
-        if request.reasoning_effort not in efforts:
-            known = ", ".join(efforts)
-            message = f"There is no effort {request.reasoning_effort[:100]!r}. There are {known}."
-            raise unreadable(message, "reasoning_effort", "unknown_effort")
-        caps, chosen_by = efforts[request.reasoning_effort], "effort"
-    elif asked is not None:
-        caps = asked
-        _check_units(world, asked)
-    samples = min(caps.samples or world.defaults.budget.samples, world.limits.samples)
-    warnings: tuple[str, ...] = ()
-    greedy = request.temperature is not None and request.temperature < GREEDY
-    if greedy and samples > 1:
-        samples, warnings = 1, ("At temperature 0 all samples are equal, so one was drawn.",)
-    wanted = request.n or 1
-    if wanted > samples:
-        message = (
-            f"n asks for {wanted} answers from {samples} samples. Raise scaling.budget.samples or lower n."
-        )
-        if greedy:
-            message = (
-                f"At temperature 0 there is one answer, and n asks for {wanted}. Raise it, or ask for n: 1."
-            )
-        raise undoable("budget_too_small", message, "n")
-    tokens = min(caps.tokens or world.limits.tokens, world.limits.tokens)
-    seconds = caps.seconds and min(caps.seconds, world.limits.seconds)
-    return Budget(samples, tokens, seconds), chosen_by, warnings
-
-
-def _check_units(world: World, asked: BudgetRequest) -> None:
-    for unit in ("eflops", "usd"):
-        if getattr(asked, unit) is not None:
-            message = f"A budget in {unit} needs the cost law, which is not there yet. Give samples, tokens or seconds."
-            raise undoable("unit_unavailable", message, f"scaling.budget.{unit}")
-    for unit in ("samples", "tokens", "seconds"):
-        value, most = getattr(asked, unit), getattr(world.limits, unit)
-        if value is not None and value > most:
-            message = (
-                f"scaling.budget.{unit} is {value}, and at most {most} are given to one request. Lower it."
-            )
-            raise unreadable(message, f"scaling.budget.{unit}", "above_limit")
 
 
 def _answers(world: World, request: ChatRequest, asked: AnswerRequest) -> Answers:

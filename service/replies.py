@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
@@ -98,28 +99,30 @@ def scaling(run: Run) -> Json:
         "chosen_by": plan.chosen_by,
         "params": plan.strategy,
         "verifier": plan.verifier.name if plan.verifier else None,
-        "budget": {"samples": budget.samples, "tokens": budget.tokens, "seconds": plan.most_seconds},
+        "budget": {**asdict(budget), "seconds": plan.most_seconds},
         "spent": _spent(run),
         "answers": answers(run),
         "stopped_because": outcome.stopped_because,
         "warnings": list(run.warnings),
     }
+    if plan.chosen_by == "auto":
+        reply["reasons"] = [*plan.reasons, *outcome.reasons]
     if outcome.estimates:
         reply["estimates"] = outcome.estimates
     return reply
 
 
 def _spent(run: Run) -> Json:
-    spent = run.spent
+    spent, tariff = run.spent, run.plan.pricing.generator
     return {
         "samples": spent.samples,
         "prompt_tokens": spent.prompt_tokens,
         "cached_tokens": spent.cached_tokens,
         "tokens": spent.tokens,
         "verifier_tokens": spent.verifier_tokens,
-        "eflops": None,
+        "eflops": spent.charge.eflops if tariff else None,
         "seconds": round(run.seconds, 4),
-        "usd": None,
+        "usd": spent.charge.usd if tariff and tariff.usd_per_hour is not None else None,
     }
 
 

@@ -24,6 +24,8 @@ class Budget(BaseModel):
     samples: int
     tokens: int
     seconds: float
+    eflops: float | None
+    usd: float | None
 
 
 class Spent(BaseModel):
@@ -47,7 +49,7 @@ class Answer(BaseModel):
 
 class Scaling(BaseModel):
     strategy: str
-    chosen_by: Literal["request", "effort", "default"]
+    chosen_by: Literal["request", "effort", "default", "auto"]
     params: dict[str, Any]
     verifier: str | None
     budget: Budget
@@ -56,6 +58,7 @@ class Scaling(BaseModel):
     stopped_because: str
     warnings: list[str]
     estimates: dict[str, Any] = {}
+    reasons: list[str] = []
 
 
 class PromptTokensDetails(BaseModel):
@@ -120,36 +123,6 @@ class ScalingOutcome(BaseModel):
     trace: list[dict[str, Any]]
 
 
-class Eflops(BaseModel):
-    """FLOP, and bytes read as the FLOP that could be done meanwhile; a term is null where it was not counted."""
-
-    compute: float
-    memory: float
-    total: float
-    prefill_linear: float | None
-    prefill_attention: float | None
-    linear: float | None
-    attention: float | None
-    block_search: float | None
-    verifier_compute: float | None
-    weight_reads: float | None
-    kv_reads: float | None
-    block_search_reads: float | None
-    verifier_memory: float | None
-
-
-class PlanCost(BaseModel):
-    """What a plan costs; null is what cannot be known, and `warnings` say what to give for it."""
-
-    eflops: Eflops
-    seconds: float | None
-    usd: float | None
-    kv_bytes_peak: float
-    fits_memory: bool | None
-    dominant_term: str | None
-    warnings: list[str]
-
-
 class Model(BaseModel):
     id: str
     object: Literal["model"]
@@ -196,3 +169,4 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     status: Literal["ok", "not_ready"]
     engines: dict[str, bool]
+    store: bool

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from budgets.ledger import Spent
-from service.errors import ApiError, engine_failed, too_few_tokens, too_late
+from service.errors import ApiError, engine_failed, too_few_tokens, too_late, too_little
 from service.planning import Plan
 from strategies.base import Outcome
 from strategies.search import Event, Search
@@ -38,6 +38,8 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
         plan.answers,
         verifier=plan.verifier,
         embedder=plan.embedder,
+        pricing=plan.pricing,
+        advisor=plan.advisor,
         seed=plan.seed,
         listen=listen,
         live=live,
@@ -58,8 +60,14 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
 def _nothing(plan: Plan, search: Search, outcome: Outcome) -> ApiError:
     if search.failure:
         return engine_failed(search.failure)
+    budget, tariff = plan.ledger.budget, plan.pricing.generator
     if outcome.stopped_because == "budget_tokens":
-        return too_few_tokens(plan.ledger.budget.tokens)
+        return too_few_tokens(budget.tokens)
+    if tariff and outcome.stopped_because in ("budget_eflops", "budget_usd"):
+        least = tariff.charge(len(plan.problem.prompt), [(1, 1)])
+        if outcome.stopped_because == "budget_usd":
+            return too_little("usd", budget.usd, least.usd)
+        return too_little("eflops", budget.eflops, least.eflops)
     return too_late(plan.ledger.seconds)
 
 

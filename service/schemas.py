@@ -11,9 +11,11 @@ from service.json_objects import plain_json
 
 MOST_MESSAGES = 10_000
 MOST_PARTS = 1_000
+DEFAULT_TASK = "default"
 
 Body = TypeVar("Body", bound=BaseModel)
 Positive = Annotated[int, Field(ge=1, le=2**31)]
+TaskName = Annotated[str, Field(min_length=1, max_length=128)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(plain_json)]
 
 
@@ -62,13 +64,14 @@ class VerifierRequest(StrictBody):
 
 
 class ScalingRequest(StrictBody):
-    """How much compute to spend on the answer, and how."""
+    """How much compute to spend on the answer, and how. `task` names the kind of problem, `default` by default."""
 
     strategy: str | None = None
     budget: BudgetRequest | None = None
     verifier: str | VerifierRequest | None = None
     answer: AnswerRequest | None = None
     params: JsonObject | None = None
+    task: TaskName | None = None
 
 
 class TextPart(StrictBody):

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_NAME = "smollm2-135m"
@@ -15,6 +25,31 @@ BUNDLED_PATH = Path("models") / BUNDLED_NAME
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,8000}$")]
+
+
+REDIS_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+
+
+def _redis_url(given: SecretStr) -> SecretStr:
+    """An address that redis-py takes; what is wrong with one is told without it, for its password."""
+    mend = (
+        "should be redis://host:6379/0, rediss:// for TLS or unix:///path of a socket, with user:password@ before the "
+        f"host where needed, other characters than letters and digits as %XX; of options {', '.join(REDIS_OPTIONS)}"
+    )
+    try:
+        url = urlsplit(given.get_secret_value())
+        database = url.path.strip("/") if url.scheme != "unix" else ""
+        usable = url.port != 0 and (not database or int(database) >= 0) and not url.fragment
+        usable = usable and bool(url.path if url.scheme == "unix" else url.hostname)
+    except ValueError:
+        raise ValueError(mend) from None
+    options = [name for name, _ in parse_qsl(url.query, keep_blank_values=True)]
+    if not usable or url.scheme not in ("redis", "rediss", "unix") or not {*options} <= {*REDIS_OPTIONS}:
+        raise ValueError(mend)
+    return given
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 class SettingsError(ValueError):
@@ -32,29 +67,41 @@ class Settings(BaseSettings):
     config: Path | None = None
     engine_python: Path = Path(".venv-engine/bin/python")
     log_folder: Path = Path(".logs")
+    redis_url: RedisUrl | None = None
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._{}-]{1,64}$")] = "aliquot"
+    data_dir: Path = Path(".data")
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelConfig(_Part):
-    """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`.
+class CostedConfig(_Part):
+    """What a model costs to run: `path` holds its config.json, `hardware` is what it runs on, so many `accelerators`.
 
-    `separate_calls` asks for samples one by one, for servers that do not take `n`. `weight_bytes` and `kv_bytes` of an
-    element, where the engine uses others than `path`'s config.json says. `usd_per_hour` of one accelerator.
+    `weight_bytes` and `kv_bytes` of an element, where the engine uses others than config.json says. `usd_per_hour` of
+    one accelerator. `concurrency`: requests that usually run at once, and share the price of a decode step.
     """
 
     name: Name
-    urls: list[HttpUrl] = []
-    served_name: str | None = None
     path: str | None = None
-    api_key: str | None = None
     hardware: str | None = None
-    accelerators: Annotated[int, Field(ge=1)] = 1
+    accelerators: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     usd_per_hour: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
     weight_bytes: Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)] | None = None
     kv_bytes: Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+
+
+class ModelConfig(CostedConfig):
+    """A model that can be asked for. Without `urls` Aliquot starts a vLLM of its own for it, from `path`.
+
+    `separate_calls` asks for samples one by one, for servers that do not take `n`.
+    """
+
+    urls: list[HttpUrl] = []
+    served_name: str | None = None
+    api_key: str | None = None
     max_model_len: Annotated[int, Field(ge=64)] | None = None
     separate_calls: bool = False
 
@@ -65,8 +112,7 @@ class ModelConfig(_Part):
         return self
 
 
-class OutcomeRewardConfig(_Part):
-    name: Name
+class OutcomeRewardConfig(CostedConfig):
     kind: Literal["outcome_reward"]
     url: HttpUrl
     model: str
@@ -83,13 +129,12 @@ class JudgeConfig(_Part):
     model: str
 
 
-class ProcessRewardConfig(_Part):
+class ProcessRewardConfig(CostedConfig):
     """A step's score stands at `step_token`, or before each `separator`, or with neither at the end of the path so far.
 
     `positive_label` is by default 1 where the model has two classes and 0 where it has one.
     """
 
-    name: Name
     kind: Literal["process_reward"]
     url: HttpUrl
     model: str
@@ -131,6 +176,8 @@ class BudgetConfig(_Part):
     samples: Annotated[int, Field(ge=1)]
     tokens: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    eflops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Defaults(_Part):
@@ -155,6 +202,8 @@ class Limits(_Part):
     messages: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_bytes: Annotated[int, Field(ge=1_000)] = 4_000_000
     body_seconds: Annotated[float, Field(gt=0)] = 30
+    profiles: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    response_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 7 * 86_400
 
 
 class WorldConfig(_Part):
@@ -209,6 +258,8 @@ def _sentences(source: str, error: ValidationError) -> str:
     lines = []
     for one in error.errors(include_url=False):
         where = ".".join(map(str, one["loc"])) or "the file"
-        what = "is no setting; take it out" if one["type"] == "extra_forbidden" else one["msg"]
+        what = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            what = "is no setting; take it out"
         lines.append(f"  {where}: {what}")
     return "\n".join([f"{source} cannot be used:", *lines])

@@ -12,9 +12,11 @@ from engines.transport import Transport
 from service.errors import undoable, unreadable
 from service.schemas import VerifierRequest
 from service.settings import (
+    CostedConfig,
     EmbeddingConfig,
     HttpConfig,
     JudgeConfig,
+    ModelConfig,
     OutcomeRewardConfig,
     ProcessRewardConfig,
     SettingsError,
@@ -89,6 +91,7 @@ class Verifiers:
     def __init__(self, config: WorldConfig, find: FindEngine) -> None:
         self.embedding: Embedding | None = None
         self._configs = config.verifiers
+        self._models = {model.name: model for model in config.models}
         self._default = config.defaults.verifier
         self._find = find
         self._sandbox = Sandbox()
@@ -96,7 +99,7 @@ class Verifiers:
         self._make: dict[str, Callable[[], Verifier]] = {}
         for verifier in config.verifiers:
             self._add(verifier)
-        self._check({model.name for model in config.models})
+        self._check()
 
     async def close(self) -> None:
         for connection in self._connections:
@@ -131,6 +134,32 @@ class Verifiers:
             return SelfCertainty()
         message = f"{strategy.name} needs a verifier. Name one: {', '.join(self.names)}."
         raise undoable("verifier_required", message, "scaling.verifier")
+
+    def free(self, verifier: Verifier) -> bool:
+        """Whether no model's compute is spent on its scores, as far as Aliquot is concerned."""
+        return isinstance(verifier, SelfCertainty | Exact | UnitTests)
+
+    def costed(self, verifier: Verifier) -> CostedConfig | None:
+        """The configuration of the model that scores; None where it is not Aliquot's to know."""
+        return (
+            self._models[verifier.engine.model]
+            if isinstance(verifier, Judge)
+            else self.configured(verifier.name)
+        )
+
+    def judging(self, name: str, generator: str) -> ModelConfig | None:
+        """The model that judges where `name` is a judge; a judge of no model of its own is the generator."""
+        if name == "judge":
+            return self._models[generator]
+        found = (
+            config for config in self._configs if isinstance(config, JudgeConfig) and config.name == name
+        )
+        return next((self._models[config.model] for config in found), None)
+
+    def configured(self, name: str) -> CostedConfig | None:
+        """The configuration of a verifier that is a model of its own."""
+        found = (config for config in self._configs if isinstance(config, CostedConfig))
+        return next((config for config in found if config.name == name), None)
 
     def _named(self, asked: VerifierRequest, engine: Engine, answers: Answers) -> Verifier:
         name = asked.name
@@ -187,7 +216,7 @@ class Verifiers:
         self._connections.append(http)
         return http
 
-    def _check(self, models: set[str]) -> None:
+    def _check(self) -> None:
         """Names in the configuration that name nothing, or two things. Raises SettingsError."""
         if self._default is not None and self._default not in self.names:
             embeds = any(verifier.name == self._default for verifier in self._configs)
@@ -196,7 +225,7 @@ class Verifiers:
         for verifier in self._configs:
             if verifier.name in BUILT_IN:
                 raise SettingsError(f"verifiers: {verifier.name} is built in; choose another name")
-            if isinstance(verifier, JudgeConfig) and verifier.model not in models:
+            if isinstance(verifier, JudgeConfig) and verifier.model not in self._models:
                 raise SettingsError(f"verifiers.{verifier.name}.model: there is no model {verifier.model}")
 
 

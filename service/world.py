@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -13,9 +14,12 @@ from engines.pool import Pool
 from engines.separate import SeparateCalls
 from engines.vllm import VllmEngine
 from service.errors import ApiError
+from service.records import Records
 from service.schemas import VerifierRequest
 from service.settings import Defaults, Limits, ModelConfig, Settings, SettingsError, WorldConfig
 from service.shapes import Shapes
+from service.store.client import Store
+from service.tariffs import Tariffs
 from service.verifying import Verifiers, authorization
 from strategies.base import Strategy
 from strategies.registry import registry
@@ -38,6 +42,9 @@ class World:
         self._engines: dict[str, Engine] = {}
         self.verifiers = Verifiers(config, self.engine)
         self.shapes = Shapes()
+        self.store = Store(settings)
+        self.records = Records(self.store, config.limits)
+        self.tariffs = Tariffs(self.shapes, self.records)
         self._stack = AsyncExitStack()
         if self.defaults.strategy not in registry():
             raise SettingsError(
@@ -56,6 +63,11 @@ class World:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.workers.close)
             stack.push_async_callback(self.verifiers.close)
+            stack.push_async_callback(self.store.stop)
+            await self.store.start()
+            stack.push_async_callback(self.records.writer.drain)
+            stack.push_async_callback(self.tariffs.close)
+            await asyncio.gather(*map(self.tariffs.known, self.config.models))
             for model in self.config.models:
                 urls = [str(url) for url in model.urls] or [await self._start(model, stack)]
                 self._engines[model.name] = _pool(model, urls)

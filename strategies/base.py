@@ -79,11 +79,12 @@ class Candidate(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Candidates best first, why the strategy stopped, and what it estimated on the way."""
+    """Candidates best first, why the strategy stopped, what it estimated on the way, and sentences on its decisions."""
 
     candidates: tuple[Candidate, ...]
     stopped_because: StoppedBecause
     estimates: Mapping[str, Any] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
 
 
 class Strategy(Protocol):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from budgets.budget import BudgetExhausted, Unit
 from budgets.ledger import Ledger, Reservation
 from engines.base import Call, Chunk, Engine, EngineError
+from strategies.advice import Advisor, Unadvised
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.calls import Finished, plain, stream
 from strategies.journal import Draw, Journal, Record, Settled
@@ -43,6 +44,7 @@ class Search:
         verifier: Verifier | None = None,
         embedder: Embedder | None = None,
         pricing: Pricing = UNPRICED,
+        advisor: Advisor | None = None,
         seed: int | None = None,
         journal: Iterable[Record] = (),
         listen: Callable[[Event], None] | None = None,
@@ -51,6 +53,7 @@ class Search:
         self.problem = problem
         self.answers = answers
         self.verifier = verifier
+        self.advisor = advisor or Unadvised()
         self._seed = seed
         self.journal = Journal(journal)
         self.trace: list[Event] = []

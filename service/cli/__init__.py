@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from service.cli.ask import ask
+from service.cli.calibrate import calibrate
 from service.cli.cost import cost
 from service.cli.doctor import doctor
 from service.cli.listing import models, strategies, verifiers
+from service.cli.recommend import recommend
 from service.cli.serve import serve
 from service.cli.simulate import simulate
 from service.cli.trace import trace
@@ -29,6 +31,14 @@ EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
         "aliquot cost --model qwen3-8b --attention topk,budget=256 --verifier model=qwen3-8b",
         "aliquot cost --hardware l4 --shape params=0.6e9,num_layers=28,num_attention_heads=16,"
         "num_kv_heads=8,head_dim=128",
+    ],
+    recommend: [
+        'aliquot recommend "What is 7 + 8?" --usd 0.01',
+        "aliquot recommend --prompt-tokens 512 --target-accuracy 0.9 --task gsm8k --plot frontier.svg",
+    ],
+    calibrate: [
+        "aliquot calibrate --data gsm8k_test.jsonl --task gsm8k --limit 200 --format number",
+        "aliquot calibrate --data problems.jsonl --samples 32 --verifier prm --max-tokens 2048",
     ],
     models: ["aliquot models --url http://10.0.0.7:8080"],
     strategies: ["aliquot strategies", "aliquot strategies majority"],

@@ -20,6 +20,8 @@ STOPPED: Final = {
     "budget_samples": "stopped by the budget's samples",
     "budget_tokens": "stopped by the budget's tokens",
     "budget_seconds": "stopped by the budget's seconds",
+    "budget_eflops": "stopped by the budget's eFLOPs",
+    "budget_usd": "stopped by the budget's USD",
     "engine_failed": "stopped when the engine failed",
 }
 
@@ -75,5 +77,8 @@ def _cost(scaling: dict[str, Any]) -> str:
     ]
     if spent["verifier_tokens"]:
         parts.append(f"{spent['verifier_tokens']} read by {scaling['verifier']}")
+    parts.append(f"{spent['seconds']:.2f} s")
+    if spent["usd"] is not None:
+        parts.append(f"{spent['usd']:.2g} USD")
     why = scaling["stopped_because"]
-    return ", ".join([*parts, f"{spent['seconds']:.2f} s"]) + f"; {STOPPED.get(why, why)}."
+    return ", ".join(parts) + f"; {STOPPED.get(why, why)}."

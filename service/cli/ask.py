@@ -31,6 +31,8 @@ Strategy = Annotated[str | None, _option(_BUDGET, "See `aliquot strategies`.")]
 Samples = Annotated[int | None, _option(_BUDGET, "Most samples.")]
 Tokens = Annotated[int | None, _option(_BUDGET, "Most generated tokens, of all samples.")]
 Seconds = Annotated[float | None, _option(_BUDGET, "Most seconds. With another cap given: 120.")]
+Eflops = Annotated[float | None, _option(_BUDGET, "Most eFLOPs, in FLOP, by the cost law.")]
+Usd = Annotated[float | None, _option(_BUDGET, "Most USD, of a model with a price.")]
 Params = Annotated[
     list[str] | None, _option(_BUDGET, "A parameter of the strategy; repeatable.", metavar="NAME=VALUE")
 ]
@@ -54,6 +56,8 @@ def ask(
     samples: Samples = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
+    eflops: Eflops = None,
+    usd: Usd = None,
     param: Params = None,
     verifier: Verifier = None,
     reference: Reference = None,
@@ -74,7 +78,7 @@ def ask(
     messages = [{"role": "system", "content": system}] if system else []
     scaling = _given(
         strategy=strategy,
-        budget=_budget(samples, tokens, seconds),
+        budget=_budget(samples=samples, tokens=tokens, seconds=seconds, eflops=eflops, usd=usd),
         verifier={"name": verifier or "exact", "reference": reference} if reference else verifier,
         answer={"format": format} if format else None,
         params=dict(map(_param, param or [])) or None,
@@ -94,9 +98,9 @@ def ask(
         write(trace, json.dumps(outcome).encode(), "--trace")
 
 
-def _budget(samples: int | None, tokens: int | None, seconds: float | None) -> dict[str, Any] | None:
+def _budget(**caps: float | None) -> dict[str, Any] | None:
     """The caps that were asked for, and one on time: a model that never ends would keep its user waiting."""
-    budget = _given(samples=samples, tokens=tokens, seconds=seconds)
+    budget = _given(**caps)
     return {"seconds": SECONDS, **budget} if budget else None
 
 

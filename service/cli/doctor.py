@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import httpx
 import typer
@@ -27,6 +28,7 @@ from service.settings import (
     load_settings,
     load_world,
 )
+from service.store.embedded import find_server
 from service.world import World
 
 Finding = tuple[bool | None, str, str]
@@ -79,8 +81,9 @@ def _machine() -> Iterator[Finding]:
 
 def _installed() -> Iterator[Finding]:
     yield sys.version_info >= (3, 11), "python", sys.version.split()[0]
+    # A line with a semicolon is of an extra, or of other machines; what keeps the store is looked for below.
     needed = [
-        re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requires("aliquot") or () if "extra" not in line
+        re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requires("aliquot") or () if ";" not in line
     ]
     missing = [name for name in needed if not _is_installed(name)]
     mend = f"{', '.join(missing)} not installed; `make install` installs what is missing"
@@ -100,10 +103,33 @@ def _is_installed(package: str) -> bool:
 
 def _configured(settings: Settings, world: WorldConfig) -> Iterator[Finding]:
     yield True, "configuration", str(settings.config or "none given: the bundled model, on a vLLM of our own")
+    yield _store(settings)
     if any(not model.urls for model in world.models):
         yield _engine(settings.engine_python)
     for model in world.models:
         yield from _model(model)
+
+
+def _store(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        try:
+            program = find_server()
+        except SettingsError as error:
+            return False, "store", str(error)
+        return True, "store", f"kept in {settings.data_dir} by a {program.name} of our own"
+    from redis import Redis, RedisError
+
+    address = settings.redis_url.get_secret_value()
+    url = urlsplit(address)
+    where = (
+        url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}"
+    )  # nothing of the password
+    try:
+        with Redis.from_url(address, socket_connect_timeout=3, socket_timeout=3) as redis:
+            redis.ping()
+    except (RedisError, OSError) as error:
+        return False, "store", f"{where} does not answer ({error}); start it, or mend ALIQUOT_REDIS_URL"
+    return True, "store", f"{where} answers"
 
 
 def _engine(python: Path) -> Finding:
@@ -148,10 +174,12 @@ def _model(model: ModelConfig) -> Iterator[Finding]:
 
 def _running(url: str) -> Iterator[Finding]:
     try:
-        engines = dict(httpx.get(url.rstrip("/") + "/readyz", timeout=5).json()["engines"])
+        told = httpx.get(url.rstrip("/") + "/readyz", timeout=5).json()
+        engines, store = dict(told["engines"]), bool(told["store"])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         yield None, "service", f"none answers at {url}; `make serve` starts one"
         return
     yield True, "service", f"answers at {url}"
+    yield store, "its store", "answers" if store else "does not answer; see the service's log"
     for name, ready in engines.items():
         yield ready, f"engine of {name}", "answers" if ready else "does not answer; see the service's log"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,11 +18,10 @@ async def healthz(_: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     world: World = request.app.state.world
-    engines = await world.ready()
-    ready = all(engines.values())
-    return json_response(
-        {"status": "ok" if ready else "not_ready", "engines": engines}, 200 if ready else 503
-    )
+    engines, store = await asyncio.gather(world.ready(), world.store.answers())
+    ready = all(engines.values()) and store
+    told = {"status": "ok" if ready else "not_ready", "engines": engines, "store": store}
+    return json_response(told, 200 if ready else 503)
 
 
 async def metrics(request: Request) -> Response:

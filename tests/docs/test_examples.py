@@ -11,7 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 import strategies
+from service.budget_replies import Recommendation
 from service.budget_schemas import CostRequest, ShapeRequest
+from service.profile_replies import Feedback, ProfileSummary
+from service.profile_schemas import FeedbackRequest, ProfileRequest, SampleRequest
+from service.recommend_schemas import RecommendRequest
 from service.schemas import AnswerRequest, ChatRequest, ScalingRequest, read_chat, read_scaling
 from service.settings import (
     Defaults,
@@ -33,6 +37,8 @@ from tests.service.live import live
 from tests.stand_ins import MODEL
 
 DOCS = ROOT / "docs"
+REQUESTS = (ChatRequest, ScalingRequest, CostRequest, ShapeRequest, RecommendRequest)
+PROFILE_REQUESTS = (ProfileRequest, SampleRequest, FeedbackRequest, ProfileSummary, Feedback)
 VERIFIERS = (OutcomeRewardConfig, ProcessRewardConfig, JudgeConfig, HttpConfig, EmbeddingConfig)
 PAGES = {page.stem: page.read_text() for page in sorted(DOCS.glob("*.md"))}
 
@@ -86,8 +92,14 @@ async def test_a_request_is_answered(body):
 @pytest.mark.usefixtures("quiet")
 async def test_a_curl_is_answered_as_the_page_says(words):
     path = words[2].removeprefix("http://127.0.0.1:8080")
-    if path == "/v1/budget/cost":
-        await priced_as_shown(path, words[words.index("-d") + 1])
+    special = {
+        "/v1/budget/cost": priced_as_shown,
+        "/v1/budget/recommend": recommended_as_shown,
+        "/v1/profiles": measured_as_shown,
+        "/v1/feedback": judged,
+    }
+    if path in special:
+        await special[path](path, words[words.index("-d") + 1])
         return
     body = read_chat(words[words.index("-d") + 1].encode())
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
@@ -105,6 +117,38 @@ async def priced_as_shown(path: str, body: str) -> None:
         response = await served.client.post(path, content=body)
     shown = next(text for text in blocks("api", "text") if text.startswith('{"eflops"'))
     assert response.json() == json.loads(shown)
+
+
+async def recommended_as_shown(path: str, body: str) -> None:
+    (profile,) = (word for param in curls() for word in param.values[0] if '"problems"' in word)
+    async with live() as served:
+        for route, wanted in (("/v1/profiles", profile), (path, body)):
+            response = await served.client.post(route, content=wanted.replace("smollm2-135m", MODEL))
+            assert response.status_code == 200, response.text
+    told = Recommendation.model_validate(response.json())
+    shown = next(text for text in blocks("api", "text") if text.startswith('{"plan"'))
+    assert told.reasons[0] in shown
+    plan = json.loads(shown[len('{"plan": ') : shown.index(' "predicted"')].rstrip().removesuffix(","))
+    assert plan | {"model": MODEL} == told.plan.model_dump()
+
+
+async def measured_as_shown(path: str, body: str) -> None:
+    async with live() as served:
+        response = await served.client.post(path, content=body.replace("smollm2-135m", MODEL))
+    shown = next(text for text in blocks("api", "text") if '"wrong_agreement"' in text)
+    expected, told = json.loads(shown), response.json()
+    assert told.keys() == expected.keys()
+    assert told["accuracy"] == pytest.approx(expected["accuracy"], rel=1e-4)
+    assert told["tokens"] == pytest.approx(expected["tokens"], rel=1e-4)
+    assert told["verifiers"] == expected["verifiers"]
+
+
+async def judged(path: str, body: str) -> None:
+    async with live(["15"] * 8) as served:
+        id = (await served.chat()).json()["id"]
+        response = await served.client.post(path, json=json.loads(body) | {"id": id})
+    assert response.status_code == 200, response.text
+    assert (response.json()["task"], response.json()["counted"]) == ("default", True)
 
 
 @pytest.mark.parametrize("text", examples("yaml"))
@@ -161,11 +205,7 @@ def test_links_lead_somewhere(page):
 
 def test_no_field_setting_strategy_or_parameter_is_left_out():
     wanted = [
-        *(
-            ("api", name)
-            for model in (ChatRequest, ScalingRequest, CostRequest, ShapeRequest)
-            for name in model.model_fields
-        ),
+        *(("api", name) for model in (*REQUESTS, *PROFILE_REQUESTS) for name in model.model_fields),
         *(("answers", field.alias or name) for name, field in AnswerRequest.model_fields.items()),
         *(("configuration", f"ALIQUOT_{name.upper()}") for name in Settings.model_fields),
         *(

@@ -27,6 +27,8 @@ async def test_every_route_is_described(served):
         "/v1/chat/completions",
         "/v1/scale",
         "/v1/budget/cost",
+        "/v1/profiles",
+        "/v1/feedback",
         "/v1/models",
         "/v1/models/{id}",
         "/v1/strategies",

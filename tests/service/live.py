@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from engines.scripted import Script, ScriptedEngine
 from service.app import create_app
 from service.settings import Settings, WorldConfig
 from service.world import World
+from tests.redis_server import stored
 from tests.stand_ins import MODEL, StandInVllm, serving
 
 MESSAGES = [{"role": "user", "content": "What is 7 + 8?"}]
@@ -22,9 +23,9 @@ MESSAGES = [{"role": "user", "content": "What is 7 + 8?"}]
 
 @asynccontextmanager
 async def listening(config: dict[str, Any], settings: Settings | None = None) -> AsyncGenerator[str]:
-    """The address of a service with this configuration."""
+    """The address of a service with this configuration. Where the settings say nothing of a store, it has its own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    async with World(settings or Settings(), WorldConfig.model_validate(config)) as world:
+    async with World(stored(settings or Settings()), WorldConfig.model_validate(config)) as world:
         options = uvicorn.Config(
             create_app(world), log_config=None, lifespan="off", timeout_graceful_shutdown=1
         )
@@ -68,13 +69,24 @@ class Live:
 
 
 @asynccontextmanager
-async def live(script: Script = (), **config: Any) -> AsyncGenerator[Live]:
-    """A service whose one model answers from `script`; `config` adds to its configuration."""
+async def live(
+    script: Script = (),
+    settings: Settings | None = None,
+    *,
+    model: dict[str, Any] | None = None,
+    others: Sequence[dict[str, Any]] = (),
+    **config: Any,
+) -> AsyncGenerator[Live]:
+    """A service whose one model answers from `script`; `config` adds to its configuration, `model` to the model's.
+
+    `others` are more models, which the same engine answers for.
+    """
     stand_in = StandInVllm(ScriptedEngine(script))
     async with serving(stand_in.app()) as engine_url:
-        models = [{"name": MODEL, "urls": [engine_url]}]
+        first = {"name": MODEL, "urls": [engine_url]} | (model or {})
+        models = [first, *({"urls": [engine_url], "served_name": MODEL} | other for other in others)]
         async with (
-            listening({"models": models} | config) as url,
+            listening({"models": models} | config, settings) as url,
             httpx.AsyncClient(base_url=url, timeout=20) as client,
         ):
             yield Live(stand_in, url, client)

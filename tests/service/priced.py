@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.service.live import Live, live
 
@@ -55,3 +56,9 @@ async def priced_models(folder: Path) -> AsyncGenerator[Live]:
     ]
     async with live(models=models) as running:
         yield running
+
+
+def paid(folder: Path, hardware: str = "h100-sxm", usd_per_hour: float | None = 3.6) -> dict[str, Any]:
+    """What a model's configuration says of its cost; its config.json lies in `folder` from now on."""
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    return {"path": str(folder), "hardware": hardware, "usd_per_hour": usd_per_hour}

@@ -60,7 +60,7 @@ CASES = {
         "one of them",
     ),
     "an unknown field of scaling": (scaling(stratgy="majority"), 400, "scaling.stratgy", "Leave it out"),
-    "an unknown strategy": (scaling(strategy="luck"), 422, "scaling.strategy", "There are beam_search"),
+    "an unknown strategy": (scaling(strategy="luck"), 422, "scaling.strategy", "There are auto, beam_search"),
     "an unknown verifier": (scaling(verifier="oracle"), 422, "scaling.verifier", "There are self_certainty"),
     "a verifier that is missing": (
         scaling(strategy="repeated_sampling"),
@@ -102,8 +102,9 @@ CASES = {
     "samples above the limit": (budget(samples=100_000), 400, "scaling.budget.samples", "at most 256"),
     "tokens above the limit": (budget(tokens=2_000_000), 400, "scaling.budget.tokens", "at most 1000000"),
     "no seconds": (budget(seconds=0), 400, "scaling.budget.seconds", "greater than 0"),
-    "eflops": (budget(eflops=1.0), 422, "scaling.budget.eflops", "Give samples, tokens or seconds"),
-    "usd": (budget(usd=0.1), 422, "scaling.budget.usd", "Give samples, tokens or seconds"),
+    "eflops of a model without a path": (budget(eflops=1.0), 422, "scaling.budget.eflops", "set its path"),
+    "usd of a model without a path": (budget(usd=0.1), 422, "scaling.budget.usd", "set its path"),
+    "no usd": (budget(usd=0.0), 400, "scaling.budget.usd", "greater than 0"),
     "n above samples": (
         {"n": 5, "scaling": {"budget": {"samples": 4}}},
         422,

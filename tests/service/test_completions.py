@@ -13,6 +13,9 @@ from tests.service.live import live
 MAJORITY = {"strategy": "majority", "budget": {"samples": 4}, "answer": {"format": "number"}}
 
 
+UNPRICED = {"eflops": None, "usd": None}
+
+
 async def test_a_prompt_and_a_budget_in_the_best_answer_out(served):
     served.script(["15", "14", "It is 15.", "15"])
     response = await served.chat(scaling=MAJORITY)
@@ -284,9 +287,9 @@ async def test_a_default_above_a_limit_is_lowered_to_it_and_the_reply_says_so():
     defaults = {"budget": {"samples": 8, "tokens": 4096, "seconds": 60}}
     limits = {"samples": 2, "tokens": 100, "seconds": 9}
     async with live(["a"] * 4, defaults=defaults, limits=limits) as served:
-        assert (await served.chat()).json()["scaling"]["budget"] == limits
+        assert (await served.chat()).json()["scaling"]["budget"] == limits | UNPRICED
         unsaid = (await served.chat(scaling={"budget": {"samples": 1}})).json()["scaling"]
-    assert unsaid["budget"] == {"samples": 1, "tokens": 100, "seconds": 9}
+    assert unsaid["budget"] == {"samples": 1, "tokens": 100, "seconds": 9} | UNPRICED
 
 
 async def test_a_model_is_told_by_its_name():
@@ -337,7 +340,10 @@ async def test_metrics_count_requests_and_what_they_spent(served):
 async def test_health_and_readiness(served):
     assert (await served.client.get("/healthz")).json() == {"status": "ok"}
     ready = await served.client.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "engines": {"stand-in": True}})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ok", "engines": {"stand-in": True}, "store": True},
+    )
     async with live(models=[{"name": "gone", "urls": ["http://127.0.0.1:9"]}]) as down:
         ready = await down.client.get("/readyz")
         assert (ready.status_code, ready.json()["engines"]) == (503, {"gone": False})

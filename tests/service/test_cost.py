@@ -9,7 +9,7 @@ from budgets.kinetics import PUBLISHED_TERMS, TERMS, cost, kv_bytes_peak
 from budgets.latency import decode_seconds, prefill_seconds
 from budgets.models import ModelShape
 from budgets.workload import BlockTopK, TopK, Verification, Workload
-from service.reply_schemas import PlanCost
+from service.budget_replies import PlanCost
 from tests.service.priced import LLAMA, NUMBERS, PLAN
 
 SHAPE = ModelShape(**NUMBERS)

@@ -99,6 +99,55 @@ def test_a_file_that_cannot_be_used_is_told_where_and_why(tmp_path, text, says):
     assert says in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://someone:p%40ss@h:6380/3",
+        "rediss://:s3cret@h/0?ssl_cert_reqs=none",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_the_address_of_a_redis_is_taken_and_never_shown(monkeypatch, url):
+    monkeypatch.setenv("ALIQUOT_REDIS_URL", url)
+    settings = load_settings()
+    assert settings.redis_url.get_secret_value() == url
+    assert url not in f"{settings!r}{settings}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:6379",
+        "http://:s3cret@h",
+        "redis://",
+        "unix://",
+        "redis://:s3/cret@h:6379/0",
+        "redis://:s3cret@h:99999",
+        "redis://:s3cret@h:x",
+        "redis://:s3cret@h/first",
+        "redis://:s3cret@h?socket_timeout=9",
+        "redis://:s3cret@[h",
+        "redis://:s3#cret@h",
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_told_without_it(monkeypatch, url):
+    monkeypatch.setenv("ALIQUOT_REDIS_URL", url)
+    with pytest.raises(
+        SettingsError, match=r"redis_url: should be redis://host:6379/0, rediss://"
+    ) as refused:
+        load_settings()
+    assert "s3" not in str(refused.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "a:b", "a b", "*", "x" * 65])
+def test_a_prefix_that_could_reach_into_others_keys_is_refused(monkeypatch, prefix):
+    monkeypatch.setenv("ALIQUOT_REDIS_PREFIX", prefix)
+    with pytest.raises(SettingsError, match="redis_prefix"):
+        load_settings()
+
+
 def test_a_file_that_is_not_there_is_told_so(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         load_world(tmp_path / "gone.yaml")

@@ -13,6 +13,7 @@ from budgets.models import ModelShape
 from budgets.tariff import Tariff
 from engines.base import EngineError
 from engines.scripted import Script, ScriptedEngine
+from strategies.advice import Advisor
 from strategies.base import Outcome, Problem, Strategy
 from strategies.journal import Record
 from strategies.pricing import UNPRICED, Pricing
@@ -85,6 +86,7 @@ async def run(
     sampling: Mapping[str, Any] | None = None,
     stop: tuple[str, ...] = (),
     pricing: Pricing = UNPRICED,
+    advisor: Advisor | None = None,
 ) -> Ran:
     engine = script if isinstance(script, ScriptedEngine) else ScriptedEngine(script)
     message = {"role": "user", "content": "?"}
@@ -99,6 +101,7 @@ async def run(
         verifier=verifier,
         embedder=embedder,
         pricing=pricing,
+        advisor=advisor,
         seed=seed,
         journal=journal,
     )

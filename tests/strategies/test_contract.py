@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from budgets.budget import Budget
 from engines.base import EngineError, EngineUnavailable
 from engines.scripted import ScriptedEngine
+from strategies.journal import Draw
 from strategies.pricing import Pricing
 from strategies.registry import BadParameter, build, describe, registry
 from tests.strategies.bench import TARIFF, TableVerifier, run
 
 EVERY = [
+    ("auto", {}),
     ("best_of_n", {}),
     ("best_of_n", {"select": "softmax"}),
     ("best_of_n", {"select": "weighted"}),
@@ -156,7 +158,9 @@ async def test_replays_from_its_journal_without_a_call(name, params):
 async def test_goes_on_with_the_engine_where_the_journal_ends(name, params):
     script = ["b", "a", "cc", "a", "dd", "b"]
     whole = await run(build(name, params), list(script), Budget(6), verifier=verifier(), seed=9)
-    kept = whole.search.journal.records[:1]
+    records = whole.search.journal.records
+    first = next(i for i, record in enumerate(records) if isinstance(record, Draw))
+    kept = records[: first + 1]
     drawn = whole.engine.calls[0].n
     resumed = await run(
         build(name, params), script[drawn:], Budget(6), verifier=verifier(), seed=9, journal=kept

@@ -89,7 +89,7 @@ async def test_options_reach_the_service(served):
     result = await aliquot(*SUM, *options, *more, "--json", url=served.url)
     scaling = json.loads(result.stdout)["scaling"]
     assert (scaling["params"]["stop"], scaling["params"]["k"]) == ("ahead_by_k", 2)
-    assert scaling["budget"] == {"samples": 4, "tokens": 100, "seconds": 30.0}
+    assert scaling["budget"] == {"samples": 4, "tokens": 100, "seconds": 30.0, "eflops": None, "usd": None}
     assert served.completions[0]["temperature"] == 0.5
     assert served.completions[0]["max_tokens"] == 9
     tokenized = next(body for path, body in served.stand_in.requests if path == "/tokenize")
@@ -143,7 +143,7 @@ async def test_many_answers_are_cut_to_the_first(served):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--strategy", "luck"), "There is no strategy 'luck'. There are beam_search"),
+        (("--strategy", "luck"), "There is no strategy 'luck'. There are auto, beam_search"),
         (("--param", "confidence=7"), "less than 1"),
         (("--param", "confidence=NaN"), "confidence"),
         (("--param", "stop"), "should read NAME=VALUE"),

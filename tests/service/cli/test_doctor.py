@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from engines.launch import free_port
 from engines.scripted import ScriptedEngine
+from tests.redis_server import shared_redis
 from tests.service.cli.terminal import aliquot
 from tests.service.live import listening
 from tests.stand_ins import MODEL, StandInVllm, serving
@@ -30,6 +32,9 @@ async def test_all_well_with_a_service_and_a_configuration(here):
         alone = await aliquot("doctor", "--config", config)
     assert result.exit_code == 0, result.output
     assert f"answers at {url}" in result.stdout
+    assert "ok  its store" in result.stdout
+    assert "kept in .data by a redis-server of our own" in result.stdout
+    assert not (here / ".data").exists()
     assert f"{engine}/ answers" in result.stdout
     assert "vLLM" not in result.stdout
     assert alone.exit_code == 0, "no service is a fact, not a failure"
@@ -49,6 +54,24 @@ async def test_an_engine_that_does_not_answer_is_a_failure(here):
     result = await aliquot("doctor", "--config", config)
     assert result.exit_code == 1
     assert "does not answer; start it" in result.stdout
+
+
+async def test_a_store_that_does_not_answer_is_a_failure_and_its_password_is_not_shown(here, monkeypatch):
+    config = configure(here, "models: [{name: m, urls: ['http://127.0.0.1:9']}]")
+    monkeypatch.setenv("ALIQUOT_REDIS_URL", f"redis://someone:s3cret@127.0.0.1:{(port := free_port())}/0")
+    result = await aliquot("doctor", "--config", config)
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} does not answer" in " ".join(result.stdout.split())
+    assert "mend ALIQUOT_REDIS_URL" in " ".join(result.stdout.split())
+    assert "s3cret" not in result.stdout
+
+
+async def test_a_store_that_answers_is_named(here, monkeypatch):
+    monkeypatch.setenv("ALIQUOT_REDIS_URL", shared_redis())
+    result = await aliquot("doctor", "--config", configure(here, "models: [{name: m, path: x}]"))
+    assert f"{shared_redis().removeprefix('unix://')} answers" in "".join(result.stdout.split("\n")).replace(
+        "  ", ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ async def test_one_strategy_is_told_whole(served):
     assert "best_of_n" not in result.stdout
     unknown = await aliquot("strategies", "luck", url=served.url)
     assert unknown.exit_code == 1
-    assert "There are beam_search" in unknown.stderr
+    assert "There are auto, beam_search" in unknown.stderr
 
 
 async def test_verifiers_are_listed_with_the_configured_ones():

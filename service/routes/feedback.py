@@ -1,0 +1,74 @@
+"""POST /v1/feedback: whether an answer was right, for the profile of its model on its task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.errors import ApiError
+from service.profile_schemas import FeedbackRequest, read_feedback
+from service.records import ResponseFacts, Verdict
+from service.replies import json_response
+from service.serving import read_body, unless_left
+from service.world import World
+
+if TYPE_CHECKING:
+    from budgets.profiles import Profile
+
+PREDICTED = ("repeated_sampling", "majority", "best_of_n", "best_of_majority")
+"""Strategies whose accuracy the profile predicts, so that a verdict can move it; see `budgets.prediction`."""
+MOST_ANSWERS = 128
+OPTIONS = ("select", "temperature", "alpha", "accept_at")
+"""Parameters of theirs that the prediction knows; see `budgets.prediction.Options`."""
+
+
+async def feedback(request: Request) -> Response:
+    """Count whether an answer was right, once for each response."""
+    world: World = request.app.state.world
+    asked = read_feedback(await read_body(request, world.limits))
+    return json_response(await unless_left(request.receive, _counted(world, asked)))
+
+
+async def _counted(world: World, asked: FeedbackRequest) -> dict[str, Any]:
+    facts = await world.records.response(asked.id)
+    said = Verdict(asked.correct, asked.task or facts.task)
+    change = partial(_told, facts, asked.correct)
+    counts, counted, summary = await world.records.judge(asked.id, facts, said, change)
+    if counts.correct != asked.correct:
+        before, now = ("right", "wrong") if counts.correct else ("wrong", "right")
+        message = f"{asked.id} was said to be {before} before, and is now said to be {now}. The first verdict counts."
+        raise ApiError(409, "feedback_conflict", message, param="correct")
+    return {
+        "id": asked.id,
+        "model": facts.model,
+        "task": counts.task,
+        "counted": counted,
+        "profile": summary,
+        "warnings": [_unmoved(facts)] if facts.strategy not in PREDICTED else [],
+    }
+
+
+def _told(facts: ResponseFacts, correct: bool, profile: Profile) -> Profile:
+    """The profile after the verdict; of a strategy without a prediction it is counted alone."""
+    from budgets.prediction import Options, Strategy
+
+    strategy = next((name for name in get_args(Strategy) if name == facts.strategy), None)
+    if strategy is None:
+        return replace(profile, feedback=profile.feedback + 1)
+    given = {name: facts.params[name] for name in OPTIONS if name in facts.params}
+    if "temperature" in given:  # below this all the weight is on the highest reward anyway
+        given["temperature"] = max(1e-3, given["temperature"])
+    options = Options(k=min(facts.k, MOST_ANSWERS), **given)
+    return profile.told(strategy, facts.samples, correct, options=options, verifier=facts.verifier)
+
+
+def _unmoved(facts: ResponseFacts) -> str:
+    return f"The accuracy of {facts.strategy} is not predicted, so that the verdict was counted and moved nothing."
+
+
+ROUTES = [Route("/v1/feedback", feedback, methods=["POST"])]
