@@ -130,8 +130,9 @@ def measure(models: int, requests: int, most: int, seed: int = 0) -> tuple[float
     start = thread_time()
     recommend(known, Wanted(Caps(samples=16), most_samples=most))
     first = thread_time()
-    for k in ANSWERS:
-        warm(known, most, k)
+    for offer in known:
+        for k in ANSWERS:
+            list(warm(offer, most, k))
     warmed = thread_time()
     taken = []
     for _ in range(requests):

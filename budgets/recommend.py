@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,17 +68,18 @@ def recommend(offers: Sequence[Offer], wanted: Wanted) -> Recommendation:
     return Recommendation(choice, frontier, tuple(reasons(findings)), (*left_out, *warnings(findings)))
 
 
-def warm(offers: Sequence[Offer], most_samples: int = 256, k: int = 1) -> None:
-    """Compute what first recommendations of k answers would have to wait for, seconds of it: votes' tables.
+def warm(offer: Offer, most_samples: int = 256, k: int = 1) -> Iterator[None]:
+    """Work out, bit by bit, what the first recommendation of k answers would have to wait for: tables of votes.
 
-    Once for each calibration: neither feedback nor anything in a request changes them, but k.
+    Seconds of it, once for each calibration: neither feedback nor anything in a request changes them, but k.
     """
-    for offer in offers:
-        for line in lines_of(offer, Wanted(Caps(samples=most_samples), k=k, most_samples=most_samples)):
-            line.accuracies(line.samples(most_samples))
-            for samples in MOVED_AT:
-                if samples <= most_samples:
-                    accuracy_interval(line, samples)
+    for line in lines_of(offer, Wanted(Caps(samples=most_samples), k=k, most_samples=most_samples)):
+        line.accuracies(line.samples(most_samples))
+        yield
+        for samples in MOVED_AT:
+            if samples <= most_samples:
+                accuracy_interval(line, samples)
+                yield
 
 
 def _able(offers: Sequence[Offer], wanted: Wanted) -> tuple[list[Offer], list[str]]:

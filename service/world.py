@@ -21,6 +21,7 @@ from service.shapes import Shapes
 from service.store.client import Store
 from service.tariffs import Tariffs
 from service.verifying import Verifiers, authorization
+from service.warming import Warming
 from strategies.base import Strategy
 from strategies.registry import registry
 from verifiers.answers import Answers
@@ -45,6 +46,7 @@ class World:
         self.store = Store(settings)
         self.records = Records(self.store, config.limits)
         self.tariffs = Tariffs(self.shapes, self.records)
+        self.warming = Warming()
         self._stack = AsyncExitStack()
         if self.defaults.strategy not in registry():
             raise SettingsError(
@@ -67,6 +69,7 @@ class World:
             await self.store.start()
             stack.push_async_callback(self.records.writer.drain)
             stack.push_async_callback(self.tariffs.close)
+            stack.push_async_callback(self.warming.close)
             await asyncio.gather(*map(self.tariffs.known, self.config.models))
             for model in self.config.models:
                 urls = [str(url) for url in model.urls] or [await self._start(model, stack)]

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import undoable, unreadable
+from service.offers import available, offer
 from service.profile_schemas import ProfileRequest, read_profile
 from service.replies import json_response
 from service.schemas import DEFAULT_TASK
@@ -18,7 +19,11 @@ from service.serving import read_body, unless_left
 from service.world import World
 
 if TYPE_CHECKING:
+    from budgets.plans import Offer
     from budgets.profiles import Profile
+
+ROOM = 32_768
+"""Tokens of a sample that are reckoned with ahead; lengths within them are where most plans are looked for."""
 
 
 async def measured(request: Request) -> Response:
@@ -27,7 +32,9 @@ async def measured(request: Request) -> Response:
     asked = read_profile(await read_body(request, world.limits))
     world.model(asked.model)
     _check_scores(asked)
-    return json_response(await unless_left(request.receive, _fitted(world, asked)))
+    summary = await unless_left(request.receive, _fitted(world, asked))
+    world.warming.begin(await _offered(world, asked))
+    return json_response(summary)
 
 
 async def profiles(request: Request) -> Response:
@@ -65,6 +72,12 @@ async def _fitted(world: World, asked: ProfileRequest) -> dict[str, Any]:
 
     _, summary = await world.records.update_profile(asked.model, asked.task or DEFAULT_TASK, change)
     return summary
+
+
+async def _offered(world: World, asked: ProfileRequest) -> Offer:
+    """The model with all the verifiers that a request may use, as the next recommendation will have it."""
+    profile = await world.records.profile(asked.model, asked.task or DEFAULT_TASK)
+    return await offer(world, asked.model, profile, 0, ROOM, available(world))
 
 
 def _fit(asked: ProfileRequest) -> Profile:

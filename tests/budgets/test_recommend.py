@@ -366,7 +366,7 @@ def test_what_would_reach_the_target_is_named_beyond_the_budget_in_samples():
 def test_warming_leaves_the_answer_as_it_is():
     wanted = Wanted(Caps(samples=4), most_samples=4)
     before = recommend([offer()], wanted)
-    warm([offer()], 4)
+    assert list(warm(offer(), 4))
     assert recommend([offer()], wanted) == before
 
 
