@@ -27,6 +27,7 @@ async def test_every_route_is_described(served):
         "/v1/chat/completions",
         "/v1/scale",
         "/v1/budget/cost",
+        "/v1/budget/recommend",
         "/v1/profiles",
         "/v1/feedback",
         "/v1/models",
@@ -72,6 +73,6 @@ async def test_schemathesis_finds_no_5xx_and_nothing_undescribed(served, tmp_pat
     output, _ = await run.communicate()
     assert run.returncode == 0, output.decode()[-6000:]
     counted = (await served.client.get("/metrics")).text
-    for route in ("/v1/chat/completions", "/v1/budget/cost"):
+    for route in ("/v1/chat/completions", "/v1/budget/cost", "/v1/budget/recommend"):
         for status in (200, 400, 422):
             assert f'aliquot_requests_total{{route="{route}",status="{status}"}}' in counted
