@@ -31,6 +31,11 @@ class Budget:
     eflops: float | None = None
     usd: float | None = None
 
+    @property
+    def priced(self) -> bool:
+        """Whether a cap is on what calls cost."""
+        return self.eflops is not None or self.usd is not None
+
     def __post_init__(self) -> None:
         for unit in get_args(Unit):
             cap = getattr(self, unit)

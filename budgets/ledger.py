@@ -111,7 +111,7 @@ class Ledger:
 
     def exceeded(self, charge: Charge) -> Unit | None:
         """The first cap that a call of that price would not keep to, beside what is spent, reserved and kept aside."""
-        if self.budget.eflops is None and self.budget.usd is None:
+        if not self.budget.priced:
             return None
         total = sum((r.charge for r in self._open), self.spent.charge + self.aside_charge + charge)
         if self.budget.eflops is not None and total.eflops > self.budget.eflops:
@@ -127,9 +127,11 @@ class Ledger:
         aside: int = 0,
         whole: bool = False,
         price: Price = unpriced,
+        beside: Price = unpriced,
     ) -> bool:
         """Whether `reserve` with the same arguments would grant at least one sequence."""
-        return isinstance(self._trim(sequences, tokens_each, begins, aside, whole, price), Reservation)
+        granted = self._trim(sequences, tokens_each, begins, aside, whole, price, beside)
+        return isinstance(granted, Reservation)
 
     def reserve(
         self,
@@ -140,15 +142,17 @@ class Ledger:
         aside: int = 0,
         whole: bool = False,
         price: Price = unpriced,
+        beside: Price = unpriced,
     ) -> Reservation:
         """Set room aside for `sequences` of `tokens_each`, trimmed to what fits.
 
         Shares of the tokens left are cut first, down to `MIN_SHARE`, then the number of sequences; so too where
         `price` is above what is left of eFLOPs or USD. `begins` says whether each is a new sample (a continuation or a
-        verdict is not). Room for `aside` more tokens per sequence is made sure of as well, for a verdict on each.
-        `whole` sequences get all their tokens or are left out. Raises BudgetExhausted where not even one token fits.
+        verdict is not). Room for a verdict on each, `aside` more tokens and what `beside` says that they cost, is made
+        sure of as well, and not reserved. `whole` sequences get all their tokens or are left out. Raises
+        BudgetExhausted where not even one token fits.
         """
-        reservation = self._trim(sequences, tokens_each, begins, aside, whole, price)
+        reservation = self._trim(sequences, tokens_each, begins, aside, whole, price, beside)
         if not isinstance(reservation, Reservation):
             raise BudgetExhausted(reservation)
         self._open.add(reservation)
@@ -192,7 +196,14 @@ class Ledger:
         self._open.remove(reservation)
 
     def _trim(
-        self, sequences: int, tokens_each: int, begins: bool, aside: int, whole: bool, price: Price
+        self,
+        sequences: int,
+        tokens_each: int,
+        begins: bool,
+        aside: int,
+        whole: bool,
+        price: Price,
+        beside: Price,
     ) -> Reservation | Unit:
         if sequences < 1 or tokens_each < 0 or aside < 0:
             raise ValueError("a reservation needs at least one sequence and no negative tokens")
@@ -211,9 +222,13 @@ class Ledger:
             tokens_each = min(tokens_each, left // sequences - aside)
             if tokens_each < (least if whole else 1):
                 return "tokens"
-        if too_dear := self.exceeded(price(sequences, tokens_each)):
+
+        def both(sequences: int, tokens_each: int) -> Charge:
+            return price(sequences, tokens_each) + beside(sequences, tokens_each)
+
+        if too_dear := self.exceeded(both(sequences, tokens_each)):
             trimmed_by = too_dear
-            sequences, tokens_each = self._affordable(sequences, tokens_each, whole, price)
+            sequences, tokens_each = self._affordable(sequences, tokens_each, whole, both)
             if not sequences:
                 return too_dear
         charge = price(sequences, tokens_each)

@@ -61,14 +61,14 @@ class Tariff:
         prompt_tokens: float,
         lengths: Sequence[tuple[float, float]],
         *,
-        cached_tokens: float = 0,
+        cached_tokens: float | None = None,
         past: float = 0,
     ) -> Workload:
         """One engine call: `lengths` are (how many sequences, tokens of each), all after one prompt.
 
-        `cached_tokens` of the prompt are not computed again. `past`: where the sequences go on from, the mean of what
-        they hold beyond the prompt; prompt and past are cached then. More than 16 different lengths are rounded up to
-        so many. More sequences, or longer ones, never cost less.
+        `past`: where the sequences go on from, the mean of what they hold beyond the prompt, which is cached.
+        `cached_tokens` of the prompt are not computed again: by default none, or all with a past. More than 16
+        different lengths are rounded up to so many. More sequences, or longer ones, never cost less.
         """
         alive = sum(count for count, _ in lengths)
         depths: list[Depth] = []
@@ -82,7 +82,7 @@ class Tariff:
             prompt_tokens,
             depths,
             concurrency=self.concurrency,
-            cached_tokens=prompt_tokens if past else cached_tokens,
+            cached_tokens=(prompt_tokens if past else 0) if cached_tokens is None else cached_tokens,
             past=past,
         )
 
@@ -91,7 +91,7 @@ class Tariff:
         prompt_tokens: float,
         lengths: Sequence[tuple[float, float]],
         *,
-        cached_tokens: float = 0,
+        cached_tokens: float | None = None,
         past: float = 0,
     ) -> Charge:
         """What one engine call costs; see `workload`."""

@@ -70,28 +70,31 @@ async def pricing(
         if budget.usd is not None and generator.usd_per_hour is None:
             message = f"The price of {model} is not known. Configure its usd_per_hour, or give another cap."
             raise undoable("price_required", message, "scaling.budget.usd")
-    judging, warnings = await _verifying(world, verifier, capped)
+    judging, warnings = await _verifying(world, verifier, budget)
+    embedding = world.verifiers.embedding_config
+    embedder = await world.tariffs.known(embedding) if embedding else None
 
     def learn(prefill: float, decode: float, measured: float) -> None:
         world.tariffs.learn(model, prefill, decode, measured)
 
-    return Pricing(generator, judging, learn if generator else None), warnings
+    return Pricing(generator, judging, embedder, learn if generator else None), warnings
 
 
 async def _verifying(
-    world: World, verifier: Verifier | None, capped: str | None
+    world: World, verifier: Verifier | None, budget: Budget
 ) -> tuple[Tariff | None, tuple[str, ...]]:
     """The tariff of the verifier's model; a warning where a cap is to hold and its price is not known."""
     if verifier is None or world.verifiers.free(verifier):
         return None, ()
     config = world.verifiers.costed(verifier)
     found = await world.tariffs.known(config) if config else None
-    if found is None and capped:
-        sentence = (
-            f"What {verifier.name} costs is not known and not in {capped}: "
-            "configure the path and the hardware of its model."
+    if found is None and budget.priced:
+        mend = "configure the path and the hardware of its model."
+        return None, (f"What {verifier.name} costs is not known, and no cap holds it: {mend}",)
+    if found and found.usd_per_hour is None and budget.usd is not None:
+        return found, (
+            f"{verifier.name} has no price, and its USD are not counted: configure its usd_per_hour.",
         )
-        return None, (sentence,)
     return found, ()
 
 

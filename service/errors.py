@@ -69,7 +69,7 @@ def too_few_tokens(tokens: int | None) -> ApiError:
 def too_little(unit: str, cap: float | None, least: float) -> ApiError:
     """422: the budget in eFLOPs or USD does not pay for an answer, of which one token costs `least`."""
     message = (
-        f"{cap:.3g} {unit} do not pay for an answer and what judges it: its prompt and one token cost {least:.3g}. "
+        f"{cap:.3g} {unit} do not pay for an answer: its prompt, one token and what judges it cost up to {least:.3g}. "
         f"Raise scaling.budget.{unit}."
     )
     return undoable("budget_too_small", message, f"scaling.budget.{unit}")

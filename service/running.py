@@ -60,14 +60,13 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
 def _nothing(plan: Plan, search: Search, outcome: Outcome) -> ApiError:
     if search.failure:
         return engine_failed(search.failure)
-    budget, tariff = plan.ledger.budget, plan.pricing.generator
+    budget = plan.ledger.budget
     if outcome.stopped_because == "budget_tokens":
         return too_few_tokens(budget.tokens)
-    if tariff and outcome.stopped_because in ("budget_eflops", "budget_usd"):
-        least = tariff.charge(len(plan.problem.prompt), [(1, 1)])
-        if outcome.stopped_because == "budget_usd":
-            return too_little("usd", budget.usd, least.usd)
-        return too_little("eflops", budget.eflops, least.eflops)
+    if outcome.stopped_because == "budget_usd":
+        return too_little("usd", budget.usd, search.least_charge.usd)
+    if outcome.stopped_because == "budget_eflops":
+        return too_little("eflops", budget.eflops, search.least_charge.eflops)
     return too_late(plan.ledger.seconds)
 
 

@@ -145,10 +145,9 @@ class ProcessRewardConfig(CostedConfig):
     api_key: str | None = None
 
 
-class EmbeddingConfig(_Part):
+class EmbeddingConfig(CostedConfig):
     """Tells steps that say the same from steps that do not; it scores nothing."""
 
-    name: Name
     kind: Literal["embedding"]
     url: HttpUrl
     model: str

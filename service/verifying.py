@@ -90,6 +90,7 @@ class Verifiers:
 
     def __init__(self, config: WorldConfig, find: FindEngine) -> None:
         self.embedding: Embedding | None = None
+        self.embedding_config: EmbeddingConfig | None = None
         self._configs = config.verifiers
         self._models = {model.name: model for model in config.models}
         self._default = config.defaults.verifier
@@ -208,8 +209,9 @@ class Verifiers:
                     config.step_token,
                     config.separator,
                 )
-            case EmbeddingConfig():
-                self.embedding = self.embedding or Embedding(name, self._connect(config), config.model)
+            case EmbeddingConfig() if self.embedding is None:
+                self.embedding = Embedding(name, self._connect(config), config.model)
+                self.embedding_config = config
 
     def _connect(self, config: OutcomeRewardConfig | ProcessRewardConfig | EmbeddingConfig) -> Transport:
         http = Transport(str(config.url), authorization(config.api_key))

@@ -30,7 +30,12 @@ class Auto:
 
     least_gain: Annotated[
         float,
-        Field(gt=0, le=1, description="What a further sample must add to the chance of a right answer."),
+        Field(
+            ge=1e-4,
+            le=1,
+            allow_inf_nan=False,
+            description="Least that a further sample must add.",
+        ),
     ] = 0.016
 
     name: ClassVar[str] = "auto"

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from budgets.budget import BudgetExhausted
+from budgets.budget import BudgetExhausted, Unit
+from budgets.ledger import NOTHING
+from budgets.tariff import Charge
 from engines.base import EngineError, Sample, Usage
 from verifiers.base import Verdict
 
@@ -26,8 +28,9 @@ class Drawn(msgspec.Struct, frozen=True):
 class Draw:
     """One engine call: the samples that finished, in the order in which they did, and what all of them cost.
 
-    `prefixes` were continued, each sample by at most `max_tokens`, all by at most `most` together. `failure` is what
-    broke the call off, if something did; `cut_short` says that enough had finished.
+    `prefixes` were continued, each sample by at most `max_tokens`, all by at most `most` together; `limited_by` is the
+    budget that allowed no more. `failure` is what broke the call off, if something did; `cut_short` says that enough
+    had finished. `charge`: what it cost, by the prices of that time.
     """
 
     prefixes: int
@@ -38,14 +41,17 @@ class Draw:
     usage: Usage = field(default_factory=Usage)
     failure: EngineError | BudgetExhausted | None = None
     cut_short: bool = False
+    limited_by: Unit | None = None
+    charge: Charge = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One verifier call: the verdict on responses whose texts have these digests."""
+    """One verifier call: the verdict on responses whose texts have these digests, and what it cost."""
 
     digests: tuple[bytes, ...]
     verdict: Verdict
+    charge: Charge = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Journal:
         self.records: list[Record] = list(records)
         self._draws = deque(r for r in self.records if isinstance(r, Draw))
         self._settled = deque(r for r in self.records if isinstance(r, Settled))
-        self._scored = {r.digests: r.verdict for r in self.records if isinstance(r, Scored)}
+        self._scored = {r.digests: r for r in self.records if isinstance(r, Scored)}
 
     def __contains__(self, record: Record) -> bool:
         return any(known is record for known in self.records)
@@ -81,7 +87,7 @@ class Journal:
         """The next recorded finding, if there is one left."""
         return self._settled.popleft() if self._settled else None
 
-    def verdict(self, digests: tuple[bytes, ...]) -> Verdict | None:
+    def verdict(self, digests: tuple[bytes, ...]) -> Scored | None:
         """The recorded verdict on these texts; keyed by them, since scoring may overlap a call that never settled."""
         return self._scored.get(digests)
 

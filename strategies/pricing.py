@@ -23,13 +23,14 @@ BYTES_A_TOKEN: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """The tariffs of the model and of the verifier's, None where nothing is known or nothing is to be paid.
+    """The tariffs of the model, of the verifier's and of the embedder's; None where nothing is known or to be paid.
 
     `learn` is told how long a call took: roofline seconds of its prefill and of its decoding, and those measured.
     """
 
     generator: Tariff | None = None
     verifier: Tariff | None = None
+    embedder: Tariff | None = None
     learn: Callable[[float, float, float], None] | None = None
 
     def verdict(self, read: float, generated: float, times: float = 1) -> Charge:
@@ -52,20 +53,29 @@ class Calls:
         self._prompt = len(problem.prompt)
         self._bytes = len(msgspec.json.encode(problem.messages)) if pricing.verifier else 0
 
-    def most(self, prefixes: Sequence[Sequence[int]], verdict_tokens: int | None) -> Price:
-        """The price of continuing the first of `prefixes`; with room for a verdict of so many tokens on each."""
+    def most(self, prefixes: Sequence[Sequence[int]]) -> Price:
+        """The price of continuing the first of `prefixes`."""
         tariff = self.pricing.generator
-        if tariff is None and self.pricing.verifier is None:
+        if tariff is None:
             return unpriced
-        totals = list(accumulate(len(prefix) - self._prompt for prefix in prefixes))
+        totals, cached = self._pasts(prefixes), self._cached(prefixes)
 
         def price(sequences: int, tokens_each: int) -> Charge:
             used = min(sequences, len(totals))
             past = totals[used - 1] / used
-            charge = tariff.charge(self._prompt, [(sequences, tokens_each)], past=past) if tariff else NOTHING
-            if verdict_tokens is None:
-                return charge
-            return charge + self.verdict(past + tokens_each, verdict_tokens) * sequences
+            return tariff.charge(self._prompt, [(sequences, tokens_each)], past=past, cached_tokens=cached)
+
+        return price
+
+    def verdicts_on(self, prefixes: Sequence[Sequence[int]], verdict_tokens: int | None) -> Price:
+        """The price of a verdict of so many tokens on each continuation of `prefixes`; None: there is none."""
+        if verdict_tokens is None or self.pricing.verifier is None:
+            return unpriced
+        totals = self._pasts(prefixes)
+
+        def price(sequences: int, tokens_each: int) -> Charge:
+            used = min(sequences, len(totals))
+            return self.verdict(totals[used - 1] / used + tokens_each, verdict_tokens) * sequences
 
         return price
 
@@ -73,16 +83,36 @@ class Calls:
         """What a verdict on a response of so many tokens costs at most."""
         return self._verdict(BYTES_A_TOKEN * tokens, verdict_tokens)
 
-    def verdicts(self, sizes: Sequence[int]) -> Price:
-        """The price of verdicts on the first of texts of so many bytes."""
+    def verdicts(self, texts: Sequence[str]) -> Price:
+        """The price of verdicts on the first of `texts`."""
         if self.pricing.verifier is None:
             return unpriced
-        largest = list(accumulate(sizes, max))
-        return lambda texts, generated: self._verdict(largest[texts - 1], generated) * texts
+        largest = list(accumulate(map(_size, texts), max))
+        return lambda count, generated: self._verdict(largest[count - 1], generated) * count
+
+    def embedding(self, texts: Sequence[str]) -> Charge | None:
+        """What embedding these texts costs at most; None where that is not known."""
+        if self.pricing.embedder is None:
+            return None
+        return self.pricing.embedder.reading(max(map(_size, texts), default=0), len(texts))
+
+    def embedded(self, read: int, texts: int) -> Charge:
+        """What embedding so many texts cost."""
+        return (
+            self.pricing.embedder.reading(read / texts, texts) if self.pricing.embedder and texts else NOTHING
+        )
 
     def judged(self, verdict: Verdict, texts: int) -> Charge:
         """What a verifier's call cost."""
         return self.pricing.verdict(verdict.read / texts, verdict.generated / texts, texts)
+
+    def _pasts(self, prefixes: Sequence[Sequence[int]]) -> list[int]:
+        """The tokens that the first, the first two … of `prefixes` hold beyond the prompt."""
+        return list(accumulate(len(prefix) - self._prompt for prefix in prefixes))
+
+    def _cached(self, prefixes: Sequence[Sequence[int]]) -> int:
+        """What of the prompt is cached for sure: all of it where every prefix goes on from generated tokens."""
+        return self._prompt if all(len(prefix) > self._prompt for prefix in prefixes) else 0
 
     def _verdict(self, size: float, generated: int) -> Charge:
         """A token is a byte of text at least; a verdict that is generated may be asked for twice."""
@@ -97,12 +127,19 @@ class Calls:
         if tariff is None or not draw.tokens:
             return NOTHING
         past = sum(map(len, prefixes)) / len(prefixes) - self._prompt
-        cached = min(self._prompt, draw.usage.cached_tokens or 0)
+        cached = self._cached(prefixes)
+        if not cached:
+            cached = min(self._prompt, draw.usage.cached_tokens or 0)
         workload = tariff.workload(self._prompt, _lengths(draw, sequences), past=past, cached_tokens=cached)
         whole = draw.failure is None and not draw.cut_short and len(draw.drawn) == sequences
         if self.pricing.learn and seconds is not None and whole:
             self.pricing.learn(*tariff.roofline(workload), seconds)
         return tariff.price(workload)
+
+
+def _size(text: str) -> int:
+    """Bytes of a text, of which a token is one at least."""
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _lengths(draw: Draw, sequences: int) -> list[tuple[int, int]]:

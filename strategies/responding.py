@@ -76,7 +76,7 @@ class _Drawing:
                 if resumable(whole, self.search.problem):
                     self.cut.append(choice)
                 else:
-                    self.search.limit("tokens")
+                    self.search.limit(draw.limited_by or "tokens")
         self.cut.sort()
 
     def resume(self) -> list[Sample]:

@@ -71,31 +71,38 @@ class Scoring:
         return verdict, scores
 
     async def _within_budget(self, new: list[Candidate]) -> tuple[Verdict, list[Candidate]]:
-        price = self.calls.verdicts([len(c.text.encode(errors="surrogatepass")) for c in new])
+        price = self.calls.verdicts([c.text for c in new])
         reservation = self.ledger.reserve(
             len(new), self.verifier.max_tokens, begins=False, whole=True, price=price
         )
         new = new[: reservation.sequences]
         digests = tuple(digest(candidate.text) for candidate in new)
-        verdict = Verdict((), generated=reservation.tokens)
+        verdict, charge = Verdict((), generated=reservation.tokens), reservation.charge
         try:
-            recorded = self.journal.verdict(digests)
-            verdict = recorded or await self._ask(new, reservation)
-            if not recorded:
-                self.journal.add(Scored(digests, verdict))
+            scored = self.journal.verdict(digests)
+            if scored is None:
+                scored = await self._ask(new, digests, reservation)
+                self.journal.add(scored)
+            verdict, charge = scored.verdict, scored.charge.within(reservation.charge)
         finally:
-            charge = self.calls.judged(verdict, len(new)).within(reservation.charge)
             self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read, charge=charge)
         return verdict, new
 
-    async def _ask(self, new: list[Candidate], reservation: Reservation) -> Verdict:
+    async def _ask(
+        self, new: list[Candidate], digests: tuple[bytes, ...], reservation: Reservation
+    ) -> Scored:
+        """One call. A verifier that fails may have read and generated all that was reserved for it."""
         seconds = self.ledger.seconds_left
         try:
             async with asyncio.timeout(None if seconds is None else seconds + GRACE_SECONDS):
-                return await self.verifier.score(self.messages, [c.response for c in new], seconds=seconds)
+                verdict = await self.verifier.score(self.messages, [c.response for c in new], seconds=seconds)
         except TimeoutError as late:
             raise BudgetExhausted("seconds") from late
         except EngineError as failure:
             sentence = f"{self.verifier.name} gave no scores, so they play no part: {failure}"
-            charged = 0 if generated_nothing(failure) else reservation.tokens
-            return Verdict((None,) * len(new), generated=charged, warnings=(sentence,))
+            unscored = (None,) * len(new)
+            if generated_nothing(failure):
+                return Scored(digests, Verdict(unscored, warnings=(sentence,)))
+            verdict = Verdict(unscored, generated=reservation.tokens, warnings=(sentence,))
+            return Scored(digests, verdict, reservation.charge)
+        return Scored(digests, verdict, self.calls.judged(verdict, len(new)))

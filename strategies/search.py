@@ -11,7 +11,8 @@ from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
 from budgets.budget import BudgetExhausted, Unit
-from budgets.ledger import Ledger, Reservation
+from budgets.ledger import NOTHING, Ledger, Reservation
+from budgets.tariff import Charge
 from engines.base import Call, Chunk, Engine, EngineError
 from strategies.advice import Advisor, Unadvised
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
@@ -80,6 +81,13 @@ class Search:
     def samples_left(self) -> int:
         """Samples that may still be begun."""
         return self._ledger.samples_left
+
+    @property
+    def least_charge(self) -> Charge:
+        """What the shortest answer costs, and what judges it."""
+        prefixes = [self.problem.prompt]
+        verdict = self.verifier.max_tokens if self.verifier else None
+        return self._calls.most(prefixes)(1, 1) + self._calls.verdicts_on(prefixes, verdict)(1, 1)
 
     @property
     def samples_begun(self) -> int:
@@ -151,22 +159,30 @@ class Search:
         BudgetExhausted where nothing fits or finished in time, EngineError where the engine fails with nothing to show.
         """
         asked = len(prefixes) * n
-        verdict = self.verifier.max_tokens if self.verifier and owes else None
-        price = self._calls.most(prefixes, verdict)
-        reservation = self._ledger.reserve(asked, max_tokens, begins=begins, aside=verdict or 0, price=price)
+        recorded = self.journal.draw()
+        reservation = self._reserve(prefixes, n, max_tokens, begins, owes, recorded)
         if reservation.sequences < asked:
             self._limited_by = reservation.trimmed_by
             prefixes = prefixes[: reservation.sequences]
             n = reservation.sequences // len(prefixes)
         call = self._call(prefixes, n, reservation.tokens_each, stop, logprobs)
-        recorded = self.journal.draw()
-        draw = recorded or Draw(len(prefixes), reservation.tokens_each, most=reservation.tokens)
+        draw = recorded or Draw(
+            len(prefixes),
+            reservation.tokens_each,
+            most=reservation.tokens,
+            limited_by=reservation.trimmed_by,
+        )
         began = self._ledger.seconds
         try:
             await self._make(call, draw, finished)
         finally:
-            seconds = None if recorded else self._ledger.seconds - began
-            self._settle(reservation, draw, call.prompts, seconds)
+            seconds = 0.0 if recorded else self._ledger.seconds - began
+            if not recorded:
+                # Where samples were judged as they came, the time is not the engine's alone.
+                draw.charge = self._calls.settled(
+                    draw, call.prompts, reservation.sequences, None if finished else seconds
+                )
+            self._settle(reservation, draw, seconds)
         if owes and self._scoring:
             self._scoring.owe(len(draw.drawn), max((len(d.sample.tokens) for d in draw.drawn), default=0))
         self._conclude(call, draw)
@@ -188,13 +204,21 @@ class Search:
         """A vector for each text; None where no embedder is configured, or it fails, which a warning says."""
         if self._embedder is None:
             return None
-        reservation = self._ledger.reserve(1, 0, begins=False)
+        price = self._calls.embedding(texts)
+        if price is None and self._ledger.budget.priced:
+            self.warn(
+                "What embedding steps costs is not known: configure the path and hardware of its model."
+            )
+        charge = price or NOTHING
+        reservation = self._ledger.reserve(1, 0, begins=False, price=lambda *_: charge)
         embedded: Embedded | str = ""
         try:
             embedded = await self.settled(partial(self._ask_embedder, self._embedder, texts))
         finally:
+            if isinstance(embedded, Embedded):
+                charge = self._calls.embedded(embedded.read, len(texts)).within(reservation.charge)
             read = embedded.read if isinstance(embedded, Embedded) else 0
-            self._ledger.settle(reservation, 0, verifier_tokens=read)
+            self._ledger.settle(reservation, 0, verifier_tokens=read, charge=charge)
         if isinstance(embedded, str):
             self.warn(f"Steps were compared by their texts alone, since embedding them failed: {embedded}")
             return None
@@ -256,21 +280,41 @@ class Search:
             await plain(self._engine, call, draw, seconds)
         self.journal.add(draw)
 
-    def _settle(
+    def _reserve(
         self,
-        reservation: Reservation,
-        draw: Draw,
         prefixes: Sequence[tuple[int, ...]],
-        seconds: float | None,
-    ) -> None:
+        n: int,
+        max_tokens: int,
+        begins: bool,
+        owes: bool,
+        recorded: Draw | None,
+    ) -> Reservation:
+        """Room for a call, and for verdicts on its samples; for a recorded one, as much as it took then."""
+        if recorded:
+            charge = recorded.charge
+            sequences = recorded.most // max(1, recorded.max_tokens)
+            return self._ledger.reserve(
+                sequences, recorded.max_tokens, begins=begins, price=lambda *_: charge
+            )
+        verdict = self.verifier.max_tokens if self.verifier and owes else None
+        return self._ledger.reserve(
+            len(prefixes) * n,
+            max_tokens,
+            begins=begins,
+            aside=verdict or 0,
+            price=self._calls.most(prefixes),
+            beside=self._calls.verdicts_on(prefixes, verdict),
+        )
+
+    def _settle(self, reservation: Reservation, draw: Draw, seconds: float) -> None:
         usage = draw.usage
         self._ledger.settle(
             reservation,
             draw.tokens,
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens or 0,
-            charge=self._calls.settled(draw, prefixes, reservation.sequences, seconds),
-            engine_seconds=seconds or 0.0,
+            charge=draw.charge,
+            engine_seconds=seconds,
         )
         self.report(
             "sample",

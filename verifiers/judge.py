@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from engines.base import Call, Engine, EngineError, Message, Sample, Usage
+from engines.failures import generated_nothing
 from verifiers.base import Response, Score, Verdict
 
 QUESTION: Final = (
@@ -128,8 +129,9 @@ class Judge:
             samples = [samples[0] if samples else None for samples in generation.samples]
             spent_read = generation.usage.prompt_tokens
             spent = min(spent, _generated(generation.usage, samples))
-        except EngineError:
-            spent_read = spent = 0
+        except EngineError as failure:
+            if generated_nothing(failure):
+                spent_read = spent = 0
             raise
         finally:
             tally.read += spent_read

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from functools import cache
 from math import fsum
 from typing import get_args
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from budgets.budget import Budget, BudgetExhausted, Unit
 from budgets.hardware import Hardware
-from budgets.ledger import MIN_SHARE, Ledger, Price, unpriced
+from budgets.ledger import MIN_SHARE, Ledger, Price, Reservation, unpriced
 from budgets.models import ModelShape
 from budgets.tariff import Charge, Tariff
 
@@ -29,13 +30,23 @@ PRICED = Tariff(
 )
 
 
-def _by_the_law(prompt: int, past: int) -> Price:
-    return cache(lambda n, t: PRICED.charge(prompt, [(n, t)], past=past))
+Spends = Callable[[list[int]], Charge]
 
 
-PRICES: list[Price] = [
-    unpriced,
-    lambda n, t: Charge(1e9 * n * t, 0.0, 1e-6 * n * (t + 1)),
+def _by_the_law(prompt: int, past: int) -> tuple[Price, Spends]:
+    """A call's price, and what it costs by the lengths that its sequences came to."""
+    return (
+        cache(lambda n, t: PRICED.charge(prompt, [(n, t)], past=past)),
+        lambda lengths: PRICED.charge(prompt, [(1, length) for length in lengths], past=past),
+    )
+
+
+PRICES: list[tuple[Price, Spends]] = [
+    (unpriced, lambda _: Charge()),
+    (
+        lambda n, t: Charge(1e9 * n * t, 0.0, 1e-6 * n * (t + 1)),
+        lambda lengths: Charge(1e9 * sum(lengths), 0.0, 1e-6 * sum(length + 1 for length in lengths)),
+    ),
     _by_the_law(300, 0),
     _by_the_law(20, 500),
 ]
@@ -68,14 +79,18 @@ def test_ten_thousand_random_histories_never_exceed_a_cap():
         tokens = rng.choice([None, rng.randint(1, 3000)])
         ledger = Ledger(Budget(rng.randint(1, 40), tokens, seconds, eflops, usd), clock)
         open_reservations: list = []
+        costs: dict[Reservation, Spends] = {}
         for _ in range(rng.randint(1, 25)):
             clock.now += rng.uniform(0, 0.5)
             if rng.random() < 0.55 or not open_reservations:
+                price, spends = rng.choice(PRICES)
+                ledger.aside_charge = rng.choice([Charge(), Charge(1e10, 0.0, 1e-5)])
                 asked = {
                     "begins": rng.random() < 0.8,
                     "aside": rng.choice([0, 0, 15]),
                     "whole": rng.random() < 0.2,
-                    "price": rng.choice(PRICES),
+                    "price": price,
+                    "beside": rng.choice([unpriced, price]),
                 }
                 size = (rng.randint(1, 24), rng.choice([0, 1, 5, 100, 5000]))
                 if ledger.can_reserve(*size, **asked):
@@ -83,6 +98,7 @@ def test_ten_thousand_random_histories_never_exceed_a_cap():
                     reservation = ledger.reserve(*size, **asked)
                     assert reservation.sequences >= 1
                     open_reservations.append(reservation)
+                    costs[reservation] = spends
                 else:
                     with pytest.raises(BudgetExhausted) as end:
                         ledger.reserve(*size, **asked)
@@ -97,9 +113,11 @@ def test_ten_thousand_random_histories_never_exceed_a_cap():
                     ledger.release(reservation)
                 else:
                     share = 1.0 if ending == "whole" else rng.random()
-                    ledger.settle(
-                        reservation, int(reservation.tokens * share), charge=reservation.charge * share
-                    )
+                    each, sequences = reservation.tokens_each, reservation.sequences
+                    lengths = [int(each * share)] * sequences
+                    if ending == "cancelled":  # some had ended, the others were on their way
+                        lengths = [rng.randint(0, each) for _ in range(min(sequences, 6))]
+                    ledger.settle(reservation, sum(lengths), charge=costs[reservation](lengths))
             _caps_hold(ledger, open_reservations)
     assert outcomes == {*get_args(Unit), "whole", "short", "cancelled", "failed"}
 
