@@ -16,7 +16,9 @@ class Hardware:
     """One accelerator, or several that work as one.
 
     `flops`: peak dense BF16 FLOP/s (no sparsity), of a CPU float32; `bytes_per_second` of its memory; `memory_bytes`.
-    `fp8_flops` where the vendor gives one. Raises ValueError for what is not a positive number.
+    `fp8_flops` where the vendor gives one. `overlaps`: whether it computes and reads at the same time. `block_tokens`:
+    positions in a block of the engine's KV cache, the unit in which prompts are shared. Raises ValueError for a number
+    that is not positive, naming the field.
     """
 
     name: str
@@ -24,12 +26,15 @@ class Hardware:
     bytes_per_second: float
     memory_bytes: float
     fp8_flops: float | None = None
+    overlaps: bool = True
+    block_tokens: int = 16  # vLLM's default on GPUs
 
     def __post_init__(self) -> None:
         for field in ("flops", "bytes_per_second", "memory_bytes"):
             check_number(field, getattr(self, field), above=True)
         if self.fp8_flops is not None:
             check_number("fp8_flops", self.fp8_flops, above=True)
+        check_number("block_tokens", self.block_tokens, least=1, whole=True)
 
     @property
     def arithmetic_intensity(self) -> float:
@@ -96,16 +101,19 @@ def find_hardware(name: str) -> Hardware:
 
 @cache
 def measure_cpu() -> Hardware:
-    """This machine as numpy sees it: float32 FLOP/s of a matrix product, bytes/s of a copy, memory.
+    """This machine as numpy sees it: float32 FLOP/s of matrix products, bytes/s of a copy, memory.
 
-    Blocks for under 0.3 s where nobody else is busy. The product uses all cores, the copy one; what an engine makes of
-    them is for the factors of `latency.py` to learn. Each rate is the best of several tries, so that a busy neighbour
-    lowers it little.
+    Blocks for under 0.3 s. The products are measured on one core and counted for all cores that this process may use;
+    the copy is one core's. What an engine makes of them is for the factors of `latency.py` to learn. Each rate is the
+    best of several tries by one thread, so that a busy machine lowers it little: a product by several threads is 20
+    times as slow where an engine spins on the same cores. A core that waits for memory does not compute; blocks are
+    the smallest that vLLM has on a CPU.
     """
     import numpy as np
 
-    size = 512
-    left, right = np.full((2, size, size), 0.5, dtype=np.float32)
+    # 64³ multiplications: as much as OpenBLAS leaves to one thread.
+    count, size = 64, 64
+    left, right = np.full((2, count, size, size), 0.5, dtype=np.float32)
     product = np.empty_like(left)
     seconds = _best_seconds(lambda: np.matmul(left, right, out=product))
     # 32 MiB: more than the caches of a core, so that memory is what is measured.
@@ -114,9 +122,11 @@ def measure_cpu() -> Hardware:
     copy_seconds = _best_seconds(lambda: np.copyto(target, source))
     return Hardware(
         "cpu",
-        flops=2 * size**3 / seconds,
+        flops=len(os.sched_getaffinity(0)) * 2 * count * size**3 / seconds,
         bytes_per_second=2 * source.nbytes / copy_seconds,
         memory_bytes=float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
+        overlaps=False,
+        block_tokens=32,
     )
 
 

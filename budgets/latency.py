@@ -91,9 +91,11 @@ class Factors:
             ) from error
         for name in ("prefill", "decode"):
             check_number(name, getattr(factors, name), least=LEAST, most=MOST)
-        for name, value in (("variance", pp), ("variance", dd), ("spread", factors.spread)):
-            check_number(name, value, most=1e3)
-        check_number("variance", pd, least=-1e3, most=1e3)
+        for value in (pp, dd):
+            check_number("variance", value, most=_PRIOR, above=True)
+        edge = math.sqrt(pp * dd)
+        check_number("variance", pd, least=-edge, most=edge)
+        check_number("spread", factors.spread, least=_LEAST_SPREAD, most=_PRIOR)
         check_number("calls", factors.calls, whole=True)
         return factors
 
@@ -109,12 +111,26 @@ def seconds(shape: ModelShape, hardware: Hardware, workload: Workload, factors: 
 
 
 def prefill_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
-    """Roofline seconds of the pass over the prompt: the longer of computing and of reading the weights.
+    """Roofline seconds of the pass over the prompt: computing and reading the weights.
 
-    Of this request alone: how long it waits for others' is for the factor to learn.
+    Samples share full blocks of the KV cache: what is past the last of them, the last token in any case, each computes
+    for itself. Of this request alone: how long it waits for others' is for the factor to learn.
     """
     work = prefill_work(shape, replace(workload, concurrency=1))
-    return max(_of_compute(shape, hardware, work), _of_memory(hardware, work))
+    compute = _of_compute(shape, hardware, work) + _own_ends_seconds(shape, hardware, workload)
+    return _together(hardware, compute, _of_memory(hardware, work))
+
+
+def _own_ends_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
+    """Seconds of computing the ends that no block has, of all samples but the one whose prompt is counted already."""
+    held = workload.prompt_tokens + workload.past
+    if not (held and workload.share_prompt and workload.output_tokens):
+        return 0.0
+    paths = workload.depths[0].paths
+    blocks = math.ceil(held / hardware.block_tokens) - 1
+    ends = Workload(held, 0, paths, share_prompt=False, cached_tokens=blocks * hardware.block_tokens)
+    counted = 0.0 if workload.past else 1.0
+    return _of_compute(shape, hardware, prefill_work(shape, ends)) * (paths - counted) / paths
 
 
 def decode_step_seconds(
@@ -137,7 +153,7 @@ def decode_step_seconds(
 
 
 def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
-    """Roofline seconds of all decode steps: of each the longer of computing and of reading, as the context grows.
+    """Roofline seconds of all decode steps: of each the computing and the reading, as the context grows.
 
     `concurrency` requests like this one are in every step.
     """
@@ -146,8 +162,8 @@ def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) ->
 
 
 def _run_seconds(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
-    """The longer of computing and reading over a run throughout which one of them is the longer."""
-    return max(_balance(shape, hardware, workload, run))
+    """Computing and reading over a run throughout which one of them is the longer."""
+    return _together(hardware, *_balance(shape, hardware, workload, run))
 
 
 def _balance(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> tuple[float, float]:
@@ -192,6 +208,11 @@ def _crossing(shape: ModelShape, hardware: Hardware, workload: Workload, run: Ru
     if lead[0] * lead[1] >= 0:
         return run.first
     return run.first + math.ceil((last - run.first) * lead[0] / (lead[0] - lead[1]))
+
+
+def _together(hardware: Hardware, compute: float, memory: float) -> float:
+    """Seconds of both: the longer where the hardware does them at once, else one after the other."""
+    return max(compute, memory) if hardware.overlaps else compute + memory
 
 
 def _of_compute(shape: ModelShape, hardware: Hardware, work: Mapping[str, float]) -> float:

@@ -32,7 +32,7 @@ class Plan:
 
     `ledger` has been open, and its seconds have counted, since the request was read. `samples`: the most that are
     drawn. `advisor` and `reasons`: of a plan that was recommended; `alike` is the fixed strategy whose accuracy is
-    predicted for it.
+    predicted for it, with so many samples.
     """
 
     model: str
@@ -50,7 +50,7 @@ class Plan:
     seed: int | None
     tools: bool
     created: int
-    alike: Strategy
+    alike: tuple[Strategy, int]
     advisor: Advisor | None = None
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -71,7 +71,8 @@ async def plan(world: World, request: ChatRequest, clock: Callable[[], float] = 
     try:
         async with asyncio.timeout(ledger.seconds_left):
             prompt, limit = await _prompt(engine, request, messages)
-            chosen = Automatic(strategy, strategy, granted.budget.samples, limit)
+            most = granted.budget.samples
+            chosen = Automatic(strategy, (strategy, most), most, limit)
             if isinstance(strategy, Auto):
                 chosen = await automatic(
                     world, request, scaling, strategy, granted.budget, len(prompt), limit

@@ -104,12 +104,13 @@ async def _answered(request: Request, asked: ChatRequest, reply: Reply, id: str)
 
 def _for_feedback(done: Run, task: str) -> ResponseFacts:
     plan = done.plan
+    alike, samples = plan.alike
     return ResponseFacts(
         model=plan.model,
         task=task,
-        strategy=plan.alike.name,
-        samples=plan.samples if done.outcome.stopped_because in WHOLE else done.spent.samples,
-        params=msgspec.to_builtins(plan.alike),
+        strategy=alike.name,
+        samples=samples if done.outcome.stopped_because in WHOLE else done.spent.samples,
+        params=msgspec.to_builtins(alike),
         verifier=plan.verifier.name if plan.verifier else None,
         k=plan.problem.k,
     )

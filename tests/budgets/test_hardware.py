@@ -52,6 +52,7 @@ def test_this_machine_is_measured_once_and_plausible():
     assert 1e8 < measured.flops < 1e15
     assert 1e7 < measured.bytes_per_second < 1e14
     assert measured.memory_bytes > 1e8
+    assert (measured.overlaps, measured.block_tokens) == (False, 32)
 
 
 def test_an_unknown_name_is_answered_with_those_that_exist():
@@ -69,3 +70,9 @@ def test_rates_that_are_none_are_refused_by_name(field, value):
     numbers = {"flops": 1e12, "bytes_per_second": 1e11, "memory_bytes": 1e10} | {field: value}
     with pytest.raises(ValueError, match=f"^{field} must be a number above 0"):
         Hardware("mine", **numbers)
+
+
+@pytest.mark.parametrize("value", [0, -16, 16.5, math.nan, "16"])
+def test_a_block_that_is_no_number_of_tokens_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=r"^block_tokens must be"):
+        Hardware("mine", 1e12, 1e11, 1e10, block_tokens=value)

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,43 @@ def test_prefill_reads_the_weights_or_computes_whichever_is_longer():
     assert prefill_seconds(SHAPE, MACHINE, Workload(0, 0)) == 0
 
 
+def test_samples_share_the_full_blocks_of_a_prompt_and_compute_the_rest_each():
+    flop_a_token = 2e9 + 4 * 16 * 16 * 64 * 1000
+    one, many = (prefill_seconds(SHAPE, MACHINE, Workload(1000, 1, samples)) for samples in (1, 101))
+    assert many - one == pytest.approx(
+        100 * 8 * flop_a_token / 1e14, rel=0.01
+    )  # 1000 = 62 blocks of 16, and 8
+    full = prefill_seconds(SHAPE, MACHINE, Workload(992, 1, 101))
+    assert full - prefill_seconds(SHAPE, MACHINE, Workload(992, 1, 1)) == pytest.approx(
+        2 * (many - one), rel=0.01
+    )
+    single = replace(MACHINE, block_tokens=1)
+    assert prefill_seconds(SHAPE, single, Workload(1000, 1, 101)) - one == pytest.approx(
+        100 * flop_a_token / 1e14, 0.01
+    )
+
+
+def test_paths_that_go_on_compute_the_end_of_what_they_hold():
+    going_on = Workload(1000, 20, 50, cached_tokens=1000, past=107)
+    assert prefill_seconds(SHAPE, MACHINE, going_on) == pytest.approx(
+        50 * 3 * (2e9 + 65536 * 1107) / 1e14, rel=0.01
+    )
+
+
+def test_hardware_that_does_not_compute_while_it_reads_takes_the_sum_of_both():
+    apart = replace(MACHINE, overlaps=False)
+    step = decode_step_seconds(SHAPE, apart, sequences=64, context=1000)
+    read, computed = 2e9 + 64 * 1000 * SHAPE.kv_bytes_per_token, 64 * (2e9 + 1000 * 65536)
+    assert step == pytest.approx(read / 1e12 + computed / 1e14)
+    assert prefill_seconds(SHAPE, apart, Workload(1, 1)) == pytest.approx((2e9 + 65536) / 1e14 + 2e9 / 1e12)
+    workload = Workload(1000, 50, 64)
+    both = [
+        decode_seconds(SHAPE, replace(MACHINE, **{never: 1e18}), workload)
+        for never in ("flops", "bytes_per_second")
+    ]
+    assert decode_seconds(SHAPE, apart, workload) == pytest.approx(sum(both), rel=1e-3)
+
+
 @settings(deadline=None)
 @given(**requests, concurrency=st.integers(1, 20))
 def test_decoding_is_the_sum_of_its_steps(shape, prompt, output, samples, attention, share, concurrency):
@@ -97,7 +135,8 @@ def test_factors_of_one_are_the_roofline(shape, prompt, output, samples, attenti
 def test_more_tokens_or_samples_never_take_less(shape, prompt, output, samples, attention, share, more):
     base = seconds(shape, MACHINE, Workload(prompt, output, samples, attention, share))
     for grown in (
-        Workload(prompt + more, output, samples, attention, share),
+        # By whole blocks: a prompt that fills its last one leaves more for each sample to compute than a longer one.
+        Workload(prompt + MACHINE.block_tokens * more, output, samples, attention, share),
         Workload(prompt, output + more, samples, attention, share),
         Workload(prompt, output, samples + more, attention, share),
         Workload(prompt, output, samples, attention, share, concurrency=1 + more),
@@ -194,7 +233,13 @@ def test_a_measurement_that_can_be_none_changes_nothing(measured):
         {"variance": [1, 2]},
         {"variance": 3},
         {"variance": [-1, 0, 1]},
+        {"variance": [0, 0, 1]},
+        {"variance": [0, -900, 0]},
+        {"variance": [1, 1.01, 1]},
+        {"variance": [1, math.nan, 1]},
+        {"variance": [1000, 900, 1000]},
         {"spread": math.inf},
+        {"spread": 0},
         {"calls": -1},
         {"more": 1},
     ],
