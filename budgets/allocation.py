@@ -17,6 +17,7 @@ from budgets.prediction import Options, Strategy
 from budgets.uncertainty import FittedTask
 
 LEAST_GAIN = 0.016
+_SMALLEST_GAIN = 1e-4
 _FARTHEST = 64
 _PROBES = (2, 4)
 _BINS = 16
@@ -63,7 +64,7 @@ def allocate(
     analysis of Raiffa and Schlaifer 1961) instead of a curve's.
     """
     check_number("most", most, whole=True)
-    check_number("least_gain", least_gain, most=1.0, above=True)
+    check_number("least_gain", least_gain, least=_SMALLEST_GAIN, most=1.0)
     check_number("k", k, least=1, most=128, whole=True)
     further = min(most, MOST_EVIDENCE - evidence.drawn)
     if evidence.drawn:
@@ -90,7 +91,7 @@ def _next(
     more = min(total, max(2, math.ceil(evidence.drawn / 2)))
     last = ahead[total] if total else Futures(fitted, evidence, 0, verifier=verifier, rows=1).after(0)
     rule = _rule(last, verifier, k)
-    reason = _seen(evidence, accuracy, ranked, k) + _outlook(gains, total, more, least_gain)
+    reason = _seen(evidence, accuracy, ranked, k) + _outlook(evidence.drawn, gains, total, more, least_gain)
     then = min(1.0, accuracy + gains.get(total, 0.0))
     return Allocation(more, rule.strategy, rule.options, accuracy, then, reason, tuple(ranked.tolist()))
 
@@ -110,7 +111,7 @@ def _first(fitted: FittedTask, most: int, verifier: bool, least_gain: float, k: 
     if saved < 1:
         reason = f"{once}, and looking at fewer first would not save one sample."
         return Allocation(at_once, rule.strategy, rule.options, 0.0, then, reason)
-    reason = f"{once}; looking at {probe} first is worth about {_samples(round(saved))}."
+    reason = f"{once}; looking at {probe} first is worth about {_samples(min(round(saved), at_once))}."
     return Allocation(probe, rule.strategy, rule.options, 0.0, then, reason)
 
 
@@ -140,7 +141,9 @@ def _rule(ahead: Ahead, verifier: bool, k: int) -> Rule:
 def _seen(evidence: Evidence, accuracy: float, ranked: Places, k: int) -> str:
     drawn = _samples(evidence.drawn)
     if not evidence.votes:
-        return f"None of {drawn} has an answer: "
+        return (
+            "The only sample has no answer: " if evidence.drawn == 1 else f"None of {drawn} has an answer: "
+        )
     if k > 1:
         return f"After {drawn} one of the {k} likeliest answers is right with {_percent(accuracy)}: "
     votes = evidence.votes[ranked[0]]
@@ -154,9 +157,11 @@ def _seen(evidence: Evidence, accuracy: float, ranked: Places, k: int) -> str:
     )
 
 
-def _outlook(gains: dict[int, float], total: int, more: int, least_gain: float) -> str:
+def _outlook(drawn: int, gains: dict[int, float], total: int, more: int, least_gain: float) -> str:
     if not gains:
-        return "no more may be drawn."
+        if drawn >= MOST_EVIDENCE:
+            return f"{_samples(drawn)} of a prompt are the most that are reckoned with."
+        return "the plan's one sample is drawn." if drawn == 1 else f"the plan's {_samples(drawn)} are drawn."
     if total:
         added, each = 100 * gains[total], 100 * gains[total] / total
         now = f" ({more} of them now)" if more < total else ""

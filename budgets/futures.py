@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from budgets.difficulty import Array
-from budgets.posterior import Evidence, components, vote_weights
+from budgets.posterior import Evidence, vote_weights, which_right
 from budgets.prediction import Options, Strategy
 from budgets.score_evidence import score_evidence
 from budgets.uncertainty import FittedTask
@@ -109,14 +109,10 @@ class Futures:
     def _drawn(self, fitted: FittedTask, further: int) -> tuple[Places, Array]:
         """Columns and scores of further samples, (rows, further) each."""
         rng, rows, votes = np.random.default_rng(_SEED), self._rows, self._evidence.votes
-        owners, weights, betas = zip(*components(fitted, self._evidence), strict=True)
-        upto = np.cumsum(weights)
-        # Even places instead of random ones: each component has its share of the futures.
-        which = np.minimum(np.searchsorted(upto, (np.arange(rows) + 0.5) / rows * upto[-1]), len(upto) - 1)
-        owner = np.array([len(votes) if answer is None else answer for answer in owners])[which]
-        p = rng.beta(np.array([beta.a for beta in betas])[which], np.array([beta.b for beta in betas])[which])
-        right_upto = (p * fitted.right_reach)[:, None]
-        wrong_upto = right_upto + ((1 - p) * fitted.wrong_reach)[:, None]
+        owner, a, b, right_reach, wrong_reach = self._prompts(fitted)
+        p = rng.beta(a, b)
+        right_upto = (p * right_reach)[:, None]
+        wrong_upto = right_upto + ((1 - p) * wrong_reach)[:, None]
         kind, which_wrong, score = rng.random((3, rows, further))
         right, silent = kind < right_upto, kind >= wrong_upto
         shares = _wrong_shares(fitted.wrong.wrong, votes, owner, rng)
@@ -126,6 +122,28 @@ class Futures:
         wrong = pick + 1 + (pick >= len(votes))
         columns = np.where(right, owner[:, None] + 1, np.where(silent, 0, wrong))
         return columns, np.where(silent, math.nan, self._verifier.drawn(right, score))
+
+    def _prompts(self, fitted: FittedTask) -> tuple[Places, Array, Array, Array, Array]:
+        """The right answer's place, p's Beta and the reach of right and of wrong samples in each future: (rows,).
+
+        Even places instead of random ones: each case has its share of the futures.
+        """
+        evidence = self._evidence
+        right, none = which_right(fitted, evidence)
+        chances = np.array([*right, none])
+        upto = np.cumsum(chances)
+        place = (np.arange(self._rows) + 0.5) / self._rows * upto[-1]
+        owner = np.minimum(np.searchsorted(upto, place), len(chances) - 1)
+        rest = np.clip((place - upto[owner]) / chances[owner] + 1, 0.0, 1.0)
+        votes = np.array([*evidence.votes, 0])[owner]
+        drawn = np.empty((4, self._rows))
+        for count in np.unique(votes).tolist():
+            cases = self._weights.cases(count, evidence.answered - count, evidence.silent)
+            shares = np.cumsum([case.weight for case in cases])
+            which = np.minimum(np.searchsorted(shares, rest[votes == count] * shares[-1]), len(cases) - 1)
+            parts = [(case.beta.a, case.beta.b, case.right_reach, case.wrong_reach) for case in cases]
+            drawn[:, votes == count] = np.array(parts)[which].T
+        return owner, *drawn
 
 
 def _wrong_shares(
@@ -176,8 +194,7 @@ class _Ballot:
         if rule.strategy == "best_of_n" and options.select == "argmax":
             scores = np.where(self._missing | (self._columns == 0), -np.inf, self._scores)
             first = np.take_along_axis(self._columns, _highest(scores, options.k), axis=1)
-            again = np.tril(first[:, :, None] == first[:, None, :], -1).any(axis=2)
-            return np.where(again, 0, first)
+            return np.where(_repeated(first), 0, first)
         return _highest(self._worth(rule), options.k)
 
     def _worth(self, rule: Rule) -> Array:
@@ -193,6 +210,17 @@ class _Ballot:
         often = (self.counts >= rule.options.alpha * self._drawn - 1e-9) & (self.counts > 0)
         often |= ~often.any(axis=1, keepdims=True) & (self.counts == self.counts.max(axis=1, keepdims=True))
         return np.where(often, mean + 1e-9 * self.counts, -np.inf)
+
+
+def _repeated(columns: Places) -> NDArray[np.bool_]:
+    """Whether a row has the same value further to the left: by sorting, as all pairs of 128 would take seconds."""
+    order = np.argsort(columns, axis=1, kind="stable")
+    ordered = np.take_along_axis(columns, order, axis=1)
+    same = np.zeros(columns.shape, dtype=bool)
+    same[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    again = np.empty_like(same)
+    np.put_along_axis(again, order, same, axis=1)
+    return again
 
 
 def _highest(values: Array, k: int) -> Places:

@@ -3,7 +3,8 @@
 A sample gives the right answer with the prompt's probability p, else one that falls out as `WrongAnswers` says. Which
 answer is the right one is unknown: one of those seen, or none of them. Given that, the votes have a closed likelihood:
 p integrated over its Beta, times the exchangeable partition probability of the wrong votes, times the verifier's ratio
-of right over wrong densities for each of the right answer's scores.
+of right over wrong densities for each of the right answer's scores. Some prompts have samples that seldom or never end
+with an answer, as where its format is another: `SPEAKING` is the prior of that share.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,13 @@ from budgets.uncertainty import FittedTask
 from budgets.wrong_answers import WrongAnswers
 
 Counts = NDArray[np.signedinteger[Any]]
+Reach = tuple[float, float]
 
 MOST_EVIDENCE = 512
 """Samples of one prompt that are looked at together, at most."""
+SPEAKING: Final = ((0.0, 0.003), (0.02, 0.0005), (0.4, 0.003), (0.8, 0.01), (1.0, 0.9835))
+"""Shares of a prompt's samples that may have an answer at all, each with its prior probability. Points, not a Beta: a
+prompt is mute or it is not, and a Beta of a few samples' weight would still let one in three speak after 8 silent."""
 _NEVER = 1e-9
 _LARGEST = 1e6
 
@@ -87,29 +92,37 @@ class Posterior:
         return math.fsum(weight * beta.mean for weight, beta in self.difficulty)
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case of the prompt: its `weight`, the Beta of p, the chances that a right and a wrong sample have an answer."""
+
+    weight: float
+    beta: Beta
+    right_reach: float
+    wrong_reach: float
+
+
 def posterior(fitted: FittedTask, evidence: Evidence) -> Posterior:
     """Exact under the fitted numbers; with scores under the binormal model, or the binned scores that were measured.
 
-    A silent sample has no vote; where more of the right than of the wrong responses end with an answer, it makes the
-    prompt harder. More different answers than the task has are taken as next to impossible.
+    A silent sample has no vote; it may be that the prompt's samples seldom have one (`SPEAKING`), else, where more of
+    the right than of the wrong responses end with an answer, it makes the prompt harder. More different answers than
+    the task has are taken as next to impossible.
     """
-    right, none = _which(fitted, evidence)
-    return Posterior(right, none, tuple((weight, beta) for _, weight, beta in components(fitted, evidence)))
-
-
-def components(fitted: FittedTask, evidence: Evidence) -> list[tuple[int | None, float, Beta]]:
-    """The right answer, None for one not seen yet, a weight and p given that; several where silent samples tell."""
+    right, none = which_right(fitted, evidence)
     weights = vote_weights(fitted, evidence.drawn)
-    right, none = _which(fitted, evidence)
-    cases = [*zip(range(len(right)), right, evidence.votes, strict=True), (None, none, 0)]
-    return [
-        (answer, weight * share, beta)
-        for answer, weight, votes in cases
-        for share, beta in weights.betas(votes, evidence.answered - votes, evidence.silent)
-    ]
+    by_votes: dict[int, list[float]] = {}
+    for votes, chance in zip((*evidence.votes, 0), (*right, none), strict=True):
+        by_votes.setdefault(votes, []).append(chance)
+    mixture: dict[Beta, list[float]] = {}
+    for votes, chances in by_votes.items():
+        for case in weights.cases(votes, evidence.answered - votes, evidence.silent):
+            mixture.setdefault(case.beta, []).append(case.weight * math.fsum(chances))
+    return Posterior(right, none, tuple((math.fsum(shares), beta) for beta, shares in mixture.items()))
 
 
-def _which(fitted: FittedTask, evidence: Evidence) -> tuple[tuple[float, ...], float]:
+def which_right(fitted: FittedTask, evidence: Evidence) -> tuple[tuple[float, ...], float]:
+    """`Posterior.right` and `Posterior.none`."""
     weights = vote_weights(fitted, evidence.drawn)
     counts = np.array([evidence.votes], dtype=int)
     *right, none = map(float, weights.of(counts, answer_ratios(fitted, evidence)[None], evidence.drawn)[0])
@@ -141,7 +154,7 @@ class VoteWeights:
     def __init__(
         self, beta: Beta, wrong: WrongAnswers, right_reach: float, wrong_reach: float, most: int
     ) -> None:
-        self._beta, self._reach = beta, (right_reach, wrong_reach)
+        self._beta, self._reaches = beta, _reaches(right_reach, wrong_reach)
         vote = np.arange(most + 1)
         theta, d = wrong.concentration, wrong.discount
         self._joined = gammaln(vote + theta) - gammaln(1 + theta)
@@ -160,7 +173,7 @@ class VoteWeights:
         seen = counts > 0
         answers = seen.sum(axis=1, keepdims=True)
         others, silent = votes - counts, drawn - votes
-        right = _log_right(self._beta, *self._reach, drawn)
+        right = _log_right(self._beta, self._reaches, drawn)
         log = np.empty((len(counts), counts.shape[1] + 1))
         log[:, :-1] = right[silent, counts] - self._joined[others] - self._repeated[counts]
         log[:, :-1] += self._new[np.maximum(answers - 1, 0)] + ratios
@@ -170,28 +183,53 @@ class VoteWeights:
         weights = np.exp(log)
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
-    def betas(self, right: int, wrong: int, silent: int) -> list[tuple[float, Beta]]:
-        """p given so many samples of each kind, as a mixture of Betas over how many silent ones were right."""
-        lost_right, lost_wrong = _lost(*self._reach)
-        if not silent or lost_right == lost_wrong:
-            return [(1.0, self._with(right, wrong))]
-        k = np.arange(silent + 1)
-        log = k * math.log(lost_right) + (silent - k) * math.log(lost_wrong) - gammaln(k + 1)
-        log += _log_beta(self._beta, right + k, wrong + silent - k) - gammaln(silent - k + 1)
-        weights = np.exp(log - logsumexp(log))
+    def cases(self, right: int, wrong: int, silent: int) -> list[Case]:
+        """p and the reach given so many samples of each kind: by how many speak, and how many silent ones were right.
+
+        Their weights add up to 1.
+        """
+        parts = [
+            self._given(math.log(prior), reach, right, wrong, silent)
+            for (_, prior), reach in zip(SPEAKING, self._reaches, strict=True)
+        ]
+        whole = logsumexp(np.concatenate(parts))
         return [
-            (float(weight), self._with(right + i, wrong + silent - i))
-            for i, weight in enumerate(weights)
+            # One part alone: silent samples tell nothing of p.
+            Case(float(weight), self._with(right + i, wrong + len(part) - 1 - i), *reach)
+            for part, reach in zip(parts, self._reaches, strict=True)
+            for i, weight in enumerate(np.exp(part - whole))
             if weight > _NEVER
         ]
+
+    def _given(self, log_prior: float, reach: Reach, right: int, wrong: int, silent: int) -> Array:
+        """Log weights by how many silent samples were right; a single one where these tell nothing of p."""
+        lost, reached = _logs(reach)
+        seen = log_prior + right * reached[0] + wrong * reached[1]
+        if lost[0] == lost[1]:
+            return np.array([seen + silent * lost[0]])
+        k = np.arange(silent + 1)
+        log = math.lgamma(silent + 1) - gammaln(k + 1) - gammaln(silent - k + 1)
+        log += k * lost[0] + (silent - k) * lost[1] + _log_beta(self._beta, right + k, wrong + silent - k)
+        return np.asarray(seen + log - _log_beta(self._beta, np.array(right), np.array(wrong)))
 
     def _with(self, right: int, wrong: int) -> Beta:
         return Beta(min(_LARGEST, self._beta.a + right), min(_LARGEST, self._beta.b + wrong))
 
 
-def _lost(right_reach: float, wrong_reach: float) -> tuple[float, float]:
-    """The chances that a right and a wrong response have no answer."""
-    return max(_NEVER, 1 - right_reach), max(_NEVER, 1 - wrong_reach)
+def _reaches(right_reach: float, wrong_reach: float) -> tuple[Reach, ...]:
+    """The chances that a right and a wrong sample have an answer, for each share that speaks; on average the task's."""
+    mean = math.fsum(share * prior for share, prior in SPEAKING)
+    return tuple(
+        (min(1.0, share * right_reach / mean), min(1.0, share * wrong_reach / mean)) for share, _ in SPEAKING
+    )
+
+
+def _logs(reach: Reach) -> tuple[Reach, Reach]:
+    """The logarithms of the chances that a right and a wrong sample have no answer, and that they have one."""
+    lost, reached = (
+        [math.log(max(_NEVER, part)) for part in parts] for parts in ((1 - x for x in reach), reach)
+    )
+    return (lost[0], lost[1]), (reached[0], reached[1])
 
 
 def _log_beta(beta: Beta, right: Counts, wrong: Counts) -> Array:
@@ -201,21 +239,25 @@ def _log_beta(beta: Beta, right: Counts, wrong: Counts) -> Array:
 
 
 @lru_cache(128)
-def _log_right(beta: Beta, right_reach: float, wrong_reach: float, drawn: int) -> Array:
+def _log_right(beta: Beta, reaches: tuple[Reach, ...], drawn: int) -> Array:
     """log E[P(the votes, the silence | p)] but for a constant, by silent samples and right votes: (drawn + 1,) * 2.
 
     Of c right votes, w wrong ones and s silent ones, the last was right or wrong: E(c, w, s) is that of one silent
-    sample less and one right vote more, or one wrong vote more, each by its chance to be lost.
+    sample less and one right vote more, or one wrong vote more, each by its chance to be lost. For every share that
+    speaks on its own, then all by their priors.
     """
-    lost = [math.log(part) for part in _lost(right_reach, wrong_reach)]
-    reach = [math.log(max(_NEVER, part)) for part in (right_reach, wrong_reach)]
-    table = np.full((drawn + 1, drawn + 1), -np.inf)
+    logs = [_logs(reach) for reach in reaches]
+    lost, reach = (np.array(side)[:, :, None] for side in zip(*logs, strict=True))
+    tables = np.full((len(reaches), drawn + 1, drawn + 1), -np.inf)
     count = np.arange(drawn + 1)
-    table[0] = _log_beta(beta, count, drawn - count)
+    tables[:, 0] = _log_beta(beta, count, drawn - count)
     for s in range(1, drawn + 1):
-        before = table[s - 1, : drawn + 2 - s]
-        table[s, : drawn + 1 - s] = np.logaddexp(lost[0] + before[1:], lost[1] + before[:-1])
-    table += count * reach[0] + np.maximum(drawn - count[:, None] - count, 0) * reach[1]
+        before = tables[:, s - 1, : drawn + 2 - s]
+        tables[:, s, : drawn + 1 - s] = np.logaddexp(lost[:, 0] + before[:, 1:], lost[:, 1] + before[:, :-1])
+    wrong = np.maximum(drawn - count[:, None] - count, 0)
+    tables += count * reach[:, :1] + wrong * reach[:, 1:]
+    tables += np.log([prior for _, prior in SPEAKING])[:, None, None]
+    table: Array = np.logaddexp.reduce(tables, axis=0)
     table.flags.writeable = False
     return table
 

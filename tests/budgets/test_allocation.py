@@ -1,4 +1,6 @@
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from budgets.allocation import allocate
 from budgets.difficulty import Beta
 from budgets.fitting import DifficultyFit, VerifierFit, WrongAnswersFit
-from budgets.posterior import MOST_EVIDENCE, Evidence, posterior
+from budgets.futures import Futures
+from budgets.posterior import MOST_EVIDENCE, SPEAKING, Evidence, posterior
 from budgets.uncertainty import FittedTask
 from budgets.verifier_quality import Binormal, Empirical
 from budgets.wrong_answers import WrongAnswers
@@ -21,6 +24,10 @@ def fitted(beta=MIXED, auc=0.8, wrong=WRONG):
     model = Binormal.of_auc(auc)
     verifier = VerifierFit(Empirical((0.5,), (0.5,)), model, auc, 0.01, True)
     return FittedTask(DifficultyFit(beta, ((0.01, 0.0), (0.0, 0.01))), WrongAnswersFit(wrong, 0.1), verifier)
+
+
+def mean_speaking():
+    return sum(share * chance for share, chance in SPEAKING)
 
 
 def test_unanimous_samples_are_enough():
@@ -43,7 +50,7 @@ def test_a_good_score_outranks_votes():
     found = allocate(fitted(auc=0.97), Evidence((2, 1), ((0.02, 0.03), (0.99,))), most=0, verifier=True)
     assert found.ranked == (1, 0)
     assert found.strategy == "best_of_n"
-    assert "no more may be drawn" in found.reason
+    assert "the plan's 3 samples are drawn" in found.reason
 
 
 def test_a_hopeless_prompt_is_given_up():
@@ -60,7 +67,8 @@ def test_a_probe_where_prompts_differ_and_none_where_one_sample_is_as_good_as_ma
     assert "first is worth" in mixed.reason
     sure = allocate(fitted(Beta(99_000, 1_000)), Evidence(()), most=32, verifier=True)
     assert sure.more == 1
-    assert sure.accuracy_then == pytest.approx(0.99, abs=0.005)
+    # every sample of the task has an answer, and yet a little is left for prompts that have none
+    assert sure.accuracy_then == pytest.approx(0.99 * mean_speaking(), abs=0.005)
 
 
 def test_gains_worth_less_are_left_and_worth_more_taken():
@@ -82,17 +90,76 @@ def test_a_check_that_is_never_wrong_ends_with_the_first_right_answer():
 
 
 def test_samples_without_an_answer_rank_nothing_and_call_for_more():
-    found = allocate(fitted(), Evidence((), silent=4), most=8, verifier=True)
+    found = allocate(fitted(), Evidence((), silent=2), most=8, verifier=True)
     assert (found.ranked, found.accuracy_now) == ((), 0.0)
     assert found.more > 0
-    assert found.reason.startswith("None of 4 samples has an answer")
+    assert found.reason.startswith("None of 2 samples has an answer")
+    one = allocate(fitted(), Evidence((), silent=1), most=0, verifier=True)
+    assert one.reason == "The only sample has no answer: the plan's one sample is drawn."
+
+
+@pytest.mark.parametrize("beta", [MIXED, Beta(9, 1), Beta(99, 1)])
+@pytest.mark.parametrize("reach", [(1.0, 1.0), (0.9, 1.0), (1.0, 0.9)])
+def test_the_more_samples_have_no_answer_the_less_is_promised_and_eight_are_enough(beta, reach):
+    task = replace(fitted(beta), right_reach=reach[0], wrong_reach=reach[1])
+    found = [
+        allocate(task, Evidence((), silent=silent), most=64, verifier=True, least_gain=1e-4)
+        for silent in (2, 4, 8, 200)
+    ]
+    promised = [one.accuracy_then for one in found]
+    assert promised == sorted(promised, reverse=True)
+    for silent in (8, 12):
+        done = allocate(task, Evidence((), silent=silent), most=64, verifier=True)
+        assert (done.more, done.accuracy_then) == (0, 0.0)
+
+
+def test_a_task_whose_samples_often_have_no_answer_goes_on_longer():
+    task = replace(fitted(), right_reach=0.3, wrong_reach=0.3)
+    assert allocate(task, Evidence((), silent=8), most=64, verifier=True).more > 0
+
+
+@pytest.mark.parametrize("seen", [Evidence(()), Evidence((1,) * 60, silent=4), Evidence((1,) * 250)])
+def test_many_answers_and_many_samples_are_no_more_work(monkeypatch, seen):
+    """Cells of the futures' tables, for k = 1 and 128 and for the samples that may be drawn."""
+    cells = []
+    after = Futures.after
+
+    def counted(self, further):
+        ahead = after(self, further)
+        cells.append(ahead.weight.size)
+        return ahead
+
+    def work(k, most):
+        cells.clear()
+        # another number each time: what was asked before is kept
+        task = fitted(Beta(0.8 + 1e-6 * (k + 1000 * most), 1.0))
+        allocate(task, seen, most=most, verifier=True, k=k, least_gain=1e-4)
+        return list(cells)
+
+    monkeypatch.setattr(Futures, "after", counted)
+    few, many = work(1, 64), work(128, 256)
+    assert few
+    assert set(many) <= {*few, *work(128, 64)}
+    assert len(many) <= 8
+    assert max(many) <= 2048 * (2 + len(seen.votes) + 12 + 64)
 
 
 def test_nothing_may_be_drawn():
     found = allocate(fitted(), Evidence(()), most=0, verifier=True)
     assert (found.more, found.accuracy_now, found.accuracy_then) == (0, 0.0, 0.0)
-    full = allocate(fitted(), Evidence((MOST_EVIDENCE // 2,) * 2), most=1000, verifier=False, least_gain=1e-9)
+    full = allocate(fitted(), Evidence((MOST_EVIDENCE // 2,) * 2), most=1000, verifier=False)
     assert full.more == 0
+    assert "512 samples of a prompt are the most that are reckoned with" in full.reason
+
+
+@pytest.mark.parametrize("beta", [Beta(0.1, 0.02), Beta(5, 0.5)])
+@pytest.mark.parametrize("least_gain", [1e-4, 1e-3])
+def test_savings_are_told_in_no_more_samples_than_there_are(beta, least_gain):
+    reason = allocate(
+        fitted(beta, auc=0.99), Evidence(()), most=64, verifier=True, least_gain=least_gain
+    ).reason
+    found = re.match(r"(\d+) samples drawn at once .*(?:about (\d+) sample|would not save)", reason)
+    assert int(found[2] or 0) <= int(found[1]), reason
 
 
 scored = st.lists(
@@ -145,7 +212,9 @@ def test_waves_grow_and_end():
     [
         ({"most": -1}, "most"),
         ({"most": 1.5}, "most"),
-        ({"least_gain": 0.0}, "least_gain"),
+        ({"least_gain": 0.0}, "least_gain must be a number of at least 0.0001"),
+        ({"least_gain": 5e-324}, "least_gain must be a number of at least 0.0001"),
+        ({"least_gain": 9e-5}, "least_gain must be a number of at least 0.0001"),
         ({"least_gain": math.nan}, "least_gain"),
         ({"k": 0}, "k must"),
         ({"k": 129}, "k must"),

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from budgets.difficulty import Beta
 from budgets.fitting import DifficultyFit, VerifierFit, WrongAnswersFit
-from budgets.futures import Futures, Rule, rules
+from budgets.futures import Futures, Rule, _Ballot, rules
 from budgets.posterior import Evidence, posterior
 from budgets.prediction import Options, expected_accuracy
 from budgets.uncertainty import FittedTask
@@ -76,3 +78,16 @@ def test_without_a_verifier_scores_to_come_are_none():
     futures = Futures(fitted(), Evidence((2, 1)), 6, verifier=False, rows=2_000)
     blind = Futures(fitted(verifier=False), Evidence((2, 1)), 6, verifier=False, rows=2_000)
     assert np.array_equal(futures.after(6).weight, blind.after(6).weight)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 128), st.integers(1, 40), st.integers(0, 99))
+def test_best_of_n_takes_each_answer_once(k, samples, seed):
+    rng = np.random.default_rng(seed)
+    columns, scores = rng.integers(0, 9, (5, samples)), rng.random((5, samples))
+    ballot = _Ballot(columns, scores, np.zeros((5, 9)), samples, logits=False)
+    chosen = ballot.chosen(Rule("best_of_n", Options(k=k)))
+    for row, kept in enumerate(chosen):
+        scored = np.where(columns[row] == 0, -np.inf, scores[row])
+        best = columns[row, np.argsort(-scored, kind="stable")[:k]]
+        assert [one for one in kept if one] == [one for one in dict.fromkeys(best.tolist()) if one]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.stats import norm
 
 from budgets.difficulty import Beta
 from budgets.fitting import DifficultyFit, VerifierFit, WrongAnswersFit
-from budgets.posterior import MOST_EVIDENCE, Evidence, posterior
+from budgets.posterior import MOST_EVIDENCE, SPEAKING, Evidence, posterior, vote_weights
 from budgets.uncertainty import FittedTask
 from budgets.verifier_quality import Binormal, Empirical
 from budgets.wrong_answers import Partitions, WrongAnswers
@@ -38,16 +39,16 @@ def by_quadrature(task, evidence):
     """P(answer j is right), then P(none is), from the likelihood as it is defined, p integrated numerically."""
     beta, wrong = task.difficulty.beta, task.wrong.wrong
     prior = beta_distribution(beta.a, beta.b)
+    mean = sum(share * chance for share, chance in SPEAKING)
 
     def chance(right, others, ratio):
         def density(p):
-            silent = 1 - p * task.right_reach - (1 - p) * task.wrong_reach
-            return (
-                prior.pdf(p)
-                * (p * task.right_reach) ** right
-                * ((1 - p) * task.wrong_reach) ** sum(others)
-                * silent**evidence.silent
-            )
+            found = 0.0
+            for share, chance in SPEAKING:
+                reach, lost = (min(1, share * part / mean) for part in (task.right_reach, task.wrong_reach))
+                votes = (p * reach) ** right * ((1 - p) * lost) ** sum(others)
+                found += chance * votes * (1 - p * reach - (1 - p) * lost) ** evidence.silent
+            return prior.pdf(p) * found
 
         inside, _ = quad(density, 0, 1, epsabs=0, epsrel=1e-9, limit=400)
         together = (
@@ -199,7 +200,33 @@ def test_silent_samples_say_nothing_where_right_and_wrong_ones_are_silent_alike(
     assert some.right == pytest.approx(none.right, rel=1e-9)
     assert some.mean == pytest.approx(none.mean, rel=1e-9)
     cut = fitted(right_reach=0.95, wrong_reach=0.5)
-    assert posterior(cut, Evidence((), silent=8)).mean < 0.6 * posterior(cut, Evidence(())).mean
+    assert posterior(cut, Evidence((), silent=3)).mean < 0.6 * posterior(cut, Evidence(())).mean
+
+
+def test_a_prompt_all_of_whose_samples_are_silent_is_mute_rather_than_hard_or_easy():
+    for cut in (fitted(right_reach=0.95, wrong_reach=0.6), fitted(right_reach=0.6, wrong_reach=1.0)):
+        assert posterior(cut, Evidence((), silent=200)).mean == pytest.approx(BETA.mean, rel=0.01)
+
+
+@settings(deadline=None)
+@given(tasks, st.integers(0, 5), st.integers(0, 5), st.integers(0, 30))
+def test_cases_add_up_to_one_and_reach_the_task_s_share_on_average(task, right, wrong, silent):
+    weights = vote_weights(task, 64)
+    assert sum(case.weight for case in weights.cases(right, wrong, silent)) == pytest.approx(1, abs=1e-6)
+    reach = sum(case.weight * case.right_reach for case in weights.cases(0, 0, 0))
+    most = sum(share * chance for share, chance in SPEAKING)
+    assert reach == pytest.approx(task.right_reach, abs=1 - most)
+    assert task.right_reach > most or reach == pytest.approx(task.right_reach)
+
+
+@settings(deadline=None)
+@given(tasks, votes.filter(len))
+def test_where_every_sample_answered_what_may_silence_a_prompt_changes_nothing(task, votes):
+    """With no sample silent and right and wrong ones heard alike, only the votes count."""
+    alike = replace(task, wrong_reach=task.right_reach)
+    certain = replace(task, right_reach=1.0, wrong_reach=1.0)
+    assert posterior(alike, Evidence(votes)).right == pytest.approx(posterior(certain, Evidence(votes)).right)
+    assert posterior(certain, Evidence(votes)).mean == pytest.approx(posterior(alike, Evidence(votes)).mean)
 
 
 def test_many_silent_samples_are_the_defining_integral_too():
