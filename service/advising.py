@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from budgets.budget import Budget
 from service.offers import available, offer
 from service.schemas import DEFAULT_TASK, ChatRequest, ScalingRequest, VerifierRequest
+from service.thinking import Thinking
 from service.world import World
 from strategies.advice import Advice, Seen
 from strategies.auto import Auto
@@ -19,7 +19,7 @@ from strategies.registry import build
 
 if TYPE_CHECKING:
     from budgets.allocation import Allocation
-    from budgets.plans import Recommendation
+    from budgets.plans import Offer, Recommendation
     from budgets.uncertainty import FittedTask
 
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 class Automatic:
     """What is run where the request leaves it open. `samples` at most, each of `max_tokens` at most.
 
-    `alike` is the fixed strategy whose accuracy with so many samples is predicted.
+    `alike` is the fixed strategy whose accuracy is predicted for it, with so many samples.
     """
 
     strategy: Strategy
-    alike: Strategy
+    alike: tuple[Strategy, int]
     samples: int
     max_tokens: int
     verifier: str | VerifierRequest | None = None
@@ -53,6 +53,7 @@ class Allocator:
     k: int
     least_gain: float
     sure: bool
+    thinking: Thinking
 
     async def advise(self, seen: Sequence[Seen], left: int) -> Advice:
         """What `budgets.allocation.allocate` says, worked out in a thread; as many samples as answers at least."""
@@ -61,11 +62,15 @@ class Allocator:
         for answer, score in seen:
             if answer is not None:
                 scores.setdefault(answer, []).append(score)
-        found = await asyncio.to_thread(self._allocate, scores, len(seen), left)
+        found = await self.thinking.carry_on(self._allocate, scores, len(seen), left)
         answers = list(scores)
         ranked = tuple(answers[place] for place in found.ranked)
-        more = max(found.more, min(left, self.k - len(seen)))
-        return Advice(more, ranked, found.accuracy_now if seen and self.sure else None, found.reason)
+        right = found.accuracy_now if seen and self.sure else None
+        missing = min(left, self.k - len(seen))
+        if missing > found.more:
+            reason = f"{found.reason} {self.k} answers are asked for, so {missing} more are drawn."
+            return Advice(missing, ranked, right, reason)
+        return Advice(found.more, ranked, right, found.reason)
 
     def _allocate(self, scores: Mapping[str, list[float | None]], drawn: int, left: int) -> Allocation:
         from budgets.allocation import allocate
@@ -99,36 +104,47 @@ async def automatic(
     usable = [named] if named else [name for name in available(world) if profile.knows(name)]
     offered = await offer(world, request.model, profile, prompt_tokens, room, usable)
     try:
-        found = await asyncio.to_thread(_recommended, offered, budget, k, world.limits.samples)
+        found, fitted = await world.thinking.run(_recommended, offered, budget, k, world.limits.samples)
     except ValueError as error:
         why = f"No plan can be predicted, so it is a vote: {error}"
-        return Automatic(Majority(), Majority(), budget.samples, room, scaling.verifier, warnings=(why,))
+        vote = Majority()
+        return Automatic(
+            vote, (vote, budget.samples), budget.samples, room, scaling.verifier, warnings=(why,)
+        )
     plan = found.choice.plan
     alike = build(plan.strategy, plan.params)
     strategy: Strategy = alike  # repeated sampling, which adapts to the prompt by itself
-    advisor = None
+    samples, advisor = plan.samples, None
     guessed = profile.source == "prior" or not (plan.verifier is None or profile.knows(plan.verifier))
     if plan.strategy != "repeated_sampling":
-        fitted = profile.fitted(plan.verifier, plan.max_tokens)
         verified = plan.verifier is not None
-        strategy = auto
-        advisor = Allocator(fitted, verified, plan.samples, k, auto.least_gain, sure=not guessed)
+        strategy, samples = auto, budget.samples
+        advisor = Allocator(
+            fitted, verified, samples, k, auto.least_gain, sure=not guessed, thinking=world.thinking
+        )
+    # The first says so; the others are about costs, and about plans that stay as they are.
+    warnings = found.warnings[:1] if guessed else ()
+    if named and plan.verifier is None:
+        warnings = (*warnings, f"{named} was not used: it is not expected to be worth its cost here.")
     return Automatic(
         strategy,
-        alike,
-        plan.samples,
+        (alike, plan.samples),
+        samples,
         plan.max_tokens,
         scaling.verifier if plan.verifier == named else plan.verifier,
         advisor,
         found.reasons,
-        # The first says so; the others are about costs, and about plans that stay as they are.
-        found.warnings[:1] if guessed else (),
+        warnings,
     )
 
 
-def _recommended(offered: Any, budget: Budget, k: int, most: int) -> Recommendation:
+def _recommended(offered: Offer, budget: Budget, k: int, most: int) -> tuple[Recommendation, FittedTask]:
     from budgets.plans import Caps, Wanted
     from budgets.recommend import recommend
 
     caps = {unit: None if cap is None else float(cap) for unit, cap in asdict(budget).items()}
-    return recommend([offered], Wanted(Caps(**caps), k=k, most_samples=most))
+    if offered.tariff is None:
+        caps["seconds"] = None  # nobody can foresee them; the ledger keeps to them
+    found = recommend([offered], Wanted(Caps(**caps), k=k, most_samples=most))
+    plan = found.choice.plan
+    return found, offered.profile.fitted(plan.verifier, plan.max_tokens)

@@ -47,10 +47,15 @@ def available(world: World) -> list[str]:
 def check_verifiers(world: World, names: Sequence[str], param: str) -> None:
     """Raises ApiError 422 for a verifier that there is not."""
     for i, name in enumerate(names):
-        if name not in world.verifiers.names:
-            known = ", ".join(world.verifiers.names)
-            message = f"There is no verifier {name[:100]!r}. There are {known}."
-            raise undoable("unknown_verifier", message, f"{param}.{i}")
+        check_verifier(world, name, f"{param}.{i}")
+
+
+def check_verifier(world: World, name: str, param: str) -> None:
+    """Raises ApiError 422 where there is no such verifier."""
+    if name not in world.verifiers.names:
+        known = ", ".join(world.verifiers.names)
+        message = f"There is no verifier {name[:100]!r}. There are {known}."
+        raise undoable("unknown_verifier", message, param)
 
 
 async def _verifier(world: World, name: str, model: str) -> VerifierOffer:

@@ -30,7 +30,7 @@ RUN_ERRORS = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     422: "The request cannot be done; the message says why and the mend.",
-    503: "The engine does not answer; Retry-After says when to try again.",
+    503: "The engine does not answer, or too much is asked at once; Retry-After says when to try again.",
     504: "Time ran out before a first answer.",
 }
 
@@ -178,7 +178,7 @@ def _profiles() -> Json:
     kept["post"] = {
         "summary": "Fit a profile to graded samples, and keep it.",
         "requestBody": _body(ProfileRequest),
-        "responses": {"200": fitted, **_errors(400, 404, 408, 413, 422), "503": _no_store()},
+        "responses": {"200": fitted, **_errors(400, 404, 408, 413, 422), "503": _no_store(busy=True)},
     }
     return kept
 
@@ -200,8 +200,9 @@ def _feedback() -> Json:
     }
 
 
-def _no_store() -> Json:
-    return _answer("The store does not answer; Retry-After says when to try again.", reply.Error)
+def _no_store(*, busy: bool = False) -> Json:
+    what = ", or too much is asked at once" if busy else ""
+    return _answer(f"The store does not answer{what}; Retry-After says when to try again.", reply.Error)
 
 
 def _get(summary: str, model: type[BaseModel], others: Json | None = None) -> Json:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -17,12 +17,16 @@ from service.logs import logger
 from service.settings import Limits
 from service.store.client import Store, StoreUnavailable
 from service.store.writer import Writer
+from service.thinking import Thinking
 
 if TYPE_CHECKING:
     from budgets.profiles import Profile
 
 T = TypeVar("T")
 Change = Callable[["Profile"], "Profile"]
+
+MOST_SAMPLES: Final = 10_000
+"""No configuration allows more."""
 
 MOST_TRIES: Final = 50
 """Of a change that others' changes come before."""
@@ -65,10 +69,10 @@ class ResponseFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str
     task: str
     strategy: str
-    samples: int
+    samples: Annotated[int, msgspec.Meta(ge=1, le=MOST_SAMPLES)]
     params: dict[str, Any] = {}
     verifier: str | None = None
-    k: int = 1
+    k: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -82,11 +86,12 @@ class Records:
     """What is kept in the store. Without the store: what only reads goes on with what is known of nothing, and what
     writes raises StoreUnavailable. What cannot be read in the store counts as absent."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, limits: Limits, thinking: Thinking) -> None:
         self.writer = Writer(store)
         self.fitting = asyncio.Lock()
         self._store = store
         self._limits = limits
+        self._thinking = thinking
         self._updating = asyncio.Lock()
 
     async def profile(self, model: str, task: str) -> Profile:
@@ -182,7 +187,9 @@ class Records:
         async with self._updating:
             for _ in range(MOST_TRIES):
                 kept = await self._get(key)
-                profile, *encoded, summary = await asyncio.to_thread(_changed, kept, change, model, task)
+                profile, *encoded, summary = await self._thinking.carry_on(
+                    _changed, kept, change, model, task
+                )
                 # SHA-1 names what was read, as the script can; nothing is secured by it.
                 read = sha1(kept or b"", usedforsecurity=False).hexdigest()
                 values: list[Any] = [read, encoded[0], key, encoded[1], self._limits.profiles, *arguments]

@@ -42,6 +42,7 @@ class Tariffs:
             hardware = await hardware_of(placed, param)
             usd = None if placed.usd_per_hour is None else placed.usd_per_hour * placed.accelerators
             self._found[key] = Tariff(shape, hardware, usd, placed.concurrency)
+            self._unknown.discard(key)
             if isinstance(config, ModelConfig):
                 self._factors[config.name] = await self._kept.factors(config.name)
         found = self._found[key]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from importlib import import_module
 from types import TracebackType
+from typing import Final
 
 from engines.base import Engine
 from engines.devices import detect_device
@@ -20,6 +22,7 @@ from service.settings import Defaults, Limits, ModelConfig, Settings, SettingsEr
 from service.shapes import Shapes
 from service.store.client import Store
 from service.tariffs import Tariffs
+from service.thinking import Thinking
 from service.verifying import Verifiers, authorization
 from service.warming import Warming
 from strategies.base import Strategy
@@ -27,6 +30,9 @@ from strategies.registry import registry
 from verifiers.answers import Answers
 from verifiers.base import Embedder, Verifier
 from verifiers.workers import Workers
+
+HEAVY: Final = ("budgets.recommend", "budgets.profiles", "budgets.allocation", "service.summaries")
+"""Modules that take long to import, and that no start waits for."""
 
 
 class World:
@@ -44,9 +50,10 @@ class World:
         self.verifiers = Verifiers(config, self.engine)
         self.shapes = Shapes()
         self.store = Store(settings)
-        self.records = Records(self.store, config.limits)
+        self.thinking = Thinking()
+        self.records = Records(self.store, config.limits, self.thinking)
         self.tariffs = Tariffs(self.shapes, self.records)
-        self.warming = Warming()
+        self.warming = Warming(self.thinking)
         self._stack = AsyncExitStack()
         if self.defaults.strategy not in registry():
             raise SettingsError(
@@ -67,6 +74,8 @@ class World:
             stack.push_async_callback(self.verifiers.close)
             stack.push_async_callback(self.store.stop)
             await self.store.start()
+            stack.push_async_callback(self.thinking.close)
+            stack.callback(asyncio.create_task(self.thinking.run(_load)).cancel)
             stack.push_async_callback(self.records.writer.drain)
             stack.push_async_callback(self.tariffs.close)
             stack.push_async_callback(self.warming.close)
@@ -126,6 +135,11 @@ class World:
         await supervisor.start()
         self.supervisors[model.name] = supervisor
         return supervisor.url
+
+
+def _load() -> None:
+    for name in HEAVY:
+        import_module(name)
 
 
 def _pool(model: ModelConfig, urls: Sequence[str]) -> Engine:

@@ -11,11 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import ApiError
+from service.logs import logger
 from service.profile_schemas import FeedbackRequest, read_feedback
-from service.records import ResponseFacts, Verdict
+from service.records import ResponseFacts, Verdict, response_not_found
 from service.replies import json_response
 from service.serving import read_body, unless_left
 from service.world import World
+from strategies.registry import BadParameter, build
 
 if TYPE_CHECKING:
     from budgets.profiles import Profile
@@ -37,7 +39,7 @@ async def feedback(request: Request) -> Response:
 async def _counted(world: World, asked: FeedbackRequest) -> dict[str, Any]:
     facts = await world.records.response(asked.id)
     said = Verdict(asked.correct, asked.task or facts.task)
-    change = partial(_told, facts, asked.correct)
+    change = partial(_told, facts, _options(asked.id, facts), asked.correct)
     counts, counted, summary = await world.records.judge(asked.id, facts, said, change)
     if counts.correct != asked.correct:
         before, now = ("right", "wrong") if counts.correct else ("wrong", "right")
@@ -53,16 +55,28 @@ async def _counted(world: World, asked: FeedbackRequest) -> dict[str, Any]:
     }
 
 
-def _told(facts: ResponseFacts, correct: bool, profile: Profile) -> Profile:
+def _options(id: str, facts: ResponseFacts) -> dict[str, Any]:
+    """What the prediction needs to know of the strategy's parameters. Raises ApiError 404 where they are none."""
+    if facts.strategy not in PREDICTED:
+        return {}
+    try:
+        ran = build(facts.strategy, facts.params)
+    except BadParameter as error:
+        logger().warning("unreadable_record", what="response", why=str(error)[:300])
+        raise response_not_found(id) from error
+    given = {name: getattr(ran, name) for name in OPTIONS if hasattr(ran, name)}
+    if "temperature" in given:  # below this all the weight is on the highest reward anyway
+        given["temperature"] = max(1e-3, given["temperature"])
+    return given
+
+
+def _told(facts: ResponseFacts, given: dict[str, Any], correct: bool, profile: Profile) -> Profile:
     """The profile after the verdict; of a strategy without a prediction it is counted alone."""
     from budgets.prediction import Options, Strategy
 
     strategy = next((name for name in get_args(Strategy) if name == facts.strategy), None)
     if strategy is None:
         return replace(profile, feedback=profile.feedback + 1)
-    given = {name: facts.params[name] for name in OPTIONS if name in facts.params}
-    if "temperature" in given:  # below this all the weight is on the highest reward anyway
-        given["temperature"] = max(1e-3, given["temperature"])
     options = Options(k=min(facts.k, MOST_ANSWERS), **given)
     return profile.told(strategy, facts.samples, correct, options=options, verifier=facts.verifier)
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import undoable, unreadable
-from service.offers import available, offer
-from service.profile_schemas import ProfileRequest, read_profile
+from service.offers import available, check_verifier, offer
+from service.profile_schemas import ProfileRequest, SampleRequest, read_profile
 from service.replies import json_response
 from service.schemas import DEFAULT_TASK
 from service.serving import read_body, unless_left
@@ -29,9 +29,10 @@ ROOM = 32_768
 async def measured(request: Request) -> Response:
     """Fit a profile to graded samples, and keep it."""
     world: World = request.app.state.world
-    asked = read_profile(await read_body(request, world.limits))
+    asked = await asyncio.to_thread(_read, await read_body(request, world.limits))
     world.model(asked.model)
-    _check_scores(asked)
+    if asked.verifier is not None:
+        check_verifier(world, asked.verifier, "verifier")
     summary = await unless_left(request.receive, _fitted(world, asked))
     world.warming.begin(await _offered(world, asked))
     return json_response(summary)
@@ -43,26 +44,33 @@ async def profiles(request: Request) -> Response:
     return json_response({"object": "list", "data": await world.records.summaries()})
 
 
-def _check_scores(asked: ProfileRequest) -> None:
-    scored = next(
-        (
-            f"problems.{i}.{n}.score"
-            for i, samples in enumerate(asked.problems)
-            for n, sample in enumerate(samples)
-            if sample.score is not None
-        ),
-        None,
-    )
-    if scored and asked.verifier is None:
-        raise unreadable(
-            f"{scored} is some verifier's. Name it in verifier, or leave the scores out.", scored
-        )
+def _read(body: bytes) -> ProfileRequest:
+    asked = read_profile(body)
+    for i, samples in enumerate(asked.problems):
+        verdicts: dict[str, bool] = {}
+        for n, sample in enumerate(samples):
+            _check(asked, sample, verdicts, f"problems.{i}.{n}")
+    return asked
+
+
+def _check(asked: ProfileRequest, sample: SampleRequest, verdicts: dict[str, bool], at: str) -> None:
+    """Raises ApiError 400 where a sample contradicts the rest; `verdicts` on its problem's answers are added to."""
+    if sample.score is not None and asked.verifier is None:
+        message = f"{at}.score is some verifier's. Name it in verifier, or leave the scores out."
+        raise unreadable(message, f"{at}.score")
+    if asked.max_tokens is not None and sample.tokens > asked.max_tokens:
+        message = f"{at}.tokens is {sample.tokens}, and max_tokens {asked.max_tokens}. Correct one of them."
+        raise unreadable(message, f"{at}.tokens")
+    if sample.answer is not None and verdicts.setdefault(sample.answer, sample.right) != sample.right:
+        other = "wrong" if sample.right else "right"
+        message = f"{at}.right is {str(sample.right).lower()}, and the same answer to this problem was {other} before. "
+        raise unreadable(message + "Grade equal answers alike.", f"{at}.right")
 
 
 async def _fitted(world: World, asked: ProfileRequest) -> dict[str, Any]:
     async with world.records.fitting:  # one at a time
         try:
-            fit = await asyncio.to_thread(_fit, asked)
+            fit = await world.thinking.run(_fit, asked)
         except ValueError as error:
             raise undoable("too_few_samples", str(error), "problems") from error
 

@@ -30,10 +30,15 @@ QUIET_SECONDS: Final = 10.0
 
 
 class StoreUnavailable(ApiError):
-    """503: the store does not answer."""
+    """503: the store does not answer, or `refuses` what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, refuses: bool = False) -> None:
         message = "The store does not answer. Try again shortly; `aliquot doctor` and /readyz say whether it is back."
+        if refuses:
+            message = (
+                "The store answers and refuses this: it is full, takes no writes, or holds another kind of value under "
+                "a key of ours. `store_unavailable` in the service's log says which; mend that, and try again."
+            )
         super().__init__(503, "store_unavailable", message, retry_after=RETRY_AFTER_SECONDS)
 
 
@@ -82,8 +87,9 @@ class Store:
             async with asyncio.timeout(SECONDS):
                 yield client
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error, answered=isinstance(error, ResponseError))
-            raise StoreUnavailable from error
+            answered = isinstance(error, ResponseError)
+            self._failed(error, answered)
+            raise StoreUnavailable(refuses=answered) from error
 
     async def answers(self) -> bool:
         """Whether the store answers."""

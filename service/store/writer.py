@@ -61,10 +61,13 @@ class Writer:
                     for key, (value, seconds) in batch:
                         commands.set(key, value, ex=seconds)
                     await commands.execute()
-            except StoreUnavailable:
+            except Exception as error:
                 self._lost(len(batch))
-            for key, _ in batch:
-                del self._waiting[key]
+                if not isinstance(error, StoreUnavailable):
+                    logger().error("bug", exc_info=error)
+            finally:  # whatever came of it, or those that wait for it would wait for ever
+                for key, _ in batch:
+                    del self._waiting[key]
 
     def _lost(self, count: int) -> None:
         self.on_lost(count)

@@ -57,6 +57,14 @@ async def test_without_a_profile_it_works_and_warns():
         assert told.estimates == {}
 
 
+async def test_a_deadline_that_nobody_can_foresee_is_left_to_the_ledger():
+    async with live(["15"] * 64) as served:
+        await calibrate(served, 0.6)
+        told = await outcome(served, budget={"samples": 16, "seconds": 30})
+        assert told.strategy == "auto"
+        assert told.budget.seconds == 30
+
+
 async def test_a_measured_verifier_is_used_and_one_that_is_named_instead():
     def scored(accuracy):
         return [
@@ -92,7 +100,9 @@ async def test_it_keeps_to_the_budget(budget):
 async def test_a_budget_in_tokens_alone_leaves_the_number_of_samples_to_it():
     async with live(["15", "16", "17", "18"] * 64) as served:
         await calibrate(served, 0.5)
-        assert (await outcome(served, budget={"tokens": 4000})).budget.samples == 256
+        told = await outcome(served, budget={"tokens": 4000}, params={"least_gain": 0.001})
+        assert told.budget.samples == 256
+        assert told.spent.samples > 8
 
 
 async def test_what_a_further_sample_must_add_is_a_parameter():
@@ -107,6 +117,7 @@ async def test_more_answers_are_returned_where_they_are_asked_for():
         await calibrate(served, 0.5)
         reply = (await served.chat(n=2, scaling=AUTO)).json()
         assert len(reply["choices"]) == 2
+        assert reply["scaling"]["spent"]["samples"] >= 2
         assert reply["scaling"]["warnings"] == []
 
 

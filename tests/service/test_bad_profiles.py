@@ -53,6 +53,14 @@ PROFILES = {
         "problems",
         "two finished responses",
     ),
+    "a verifier that there is not": ({"verifier": "rm"}, 422, "verifier", "There are self_certainty"),
+    "more tokens than there may be": (first(tokens=513), 400, "problems.0.0.tokens", "max_tokens 512"),
+    "one answer, right and wrong": (
+        {"problems": [[SAMPLE, SAMPLE | {"right": False}], *GOOD["problems"][1:]]},
+        400,
+        "problems.0.1.right",
+        "alike",
+    ),
     "NUL": ({"task": "a\x00"}, 400, "task", "NUL"),
     "NUL in an answer": (first(answer="\x00"), 400, "problems.0.0.answer", "NUL"),
 }

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from budgets.prediction import CURVES, Options
 from budgets.profiles import Profile
@@ -19,6 +20,7 @@ from service.store import embedded
 from service.store.client import Store
 from tests.service.live import live
 from tests.service.store.test_embedded import server_of
+from tests.stand_ins import MODEL
 
 
 async def told(served, id, correct, status=200, **more):
@@ -137,6 +139,42 @@ async def test_a_failed_run_leaves_no_response_to_judge(records):
 async def test_an_unknown_id_is_a_404(served, id):
     error = (await told(served, id, True, status=404))["error"]
     assert (error["code"], error["param"]) == ("response_not_found", "id")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"samples": 0},
+        {"samples": -3},
+        {"samples": 99_999_999},
+        {"samples": True},
+        {"k": 0},
+        {"params": {"alpha": "x"}},
+        {"params": {"alpha": 7}},
+        {"params": {"luck": 1}},
+        {"params": None},
+    ],
+)
+async def test_facts_that_no_run_has_written_are_a_404_and_a_line_in_the_log(records, served, odd):
+    facts = {"model": MODEL, "task": "sums", "strategy": "best_of_majority", "samples": 4}
+    store = records[-1]._store
+    async with store.exchange() as redis:
+        await redis.set(store.key("response", "odd"), json.dumps(facts | odd))
+    with capture_logs() as logs:
+        error = (await told(served, "odd", True, status=404))["error"]
+    assert error["code"] == "response_not_found"
+    assert "unreadable_record" in [line["event"] for line in logs]
+
+
+async def test_a_store_that_refuses_writes_says_so(records, served):
+    id = await asked(served, task="sums")
+    store = records[-1]._store
+    await records[-1].writer.drain()
+    async with store.exchange() as redis:
+        await redis.set(store.key("profiles"), "another kind of value")
+    error = (await told(served, id, True, status=503))["error"]
+    assert error["code"] == "store_unavailable"
+    assert "refuses" in error["message"]
 
 
 async def test_an_answer_comes_without_the_store_and_what_it_lacks_is_said():

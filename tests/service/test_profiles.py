@@ -54,16 +54,16 @@ async def listed(served):
 
 async def test_the_summary_is_the_fits(served):
     problems = graded(1)
-    told = await kept(served, task="sums", verifier="rm", max_tokens=2048, problems=problems)
+    told = await kept(served, task="sums", verifier="self_certainty", max_tokens=2048, problems=problems)
     measurements = [[Measurement(**sample) for sample in samples] for samples in problems]
-    fit = Profile.measured(measurements, verifier="rm", cap=2048)
+    fit = Profile.measured(measurements, verifier="self_certainty", cap=2048)
     low, high = fit.difficulty.mean_interval
     assert told["accuracy"] == {"value": fit.difficulty.beta.mean, "low": low, "high": high}
     assert told["difficulty"] == {"a": fit.difficulty.beta.a, "b": fit.difficulty.beta.b}
     assert told["wrong_agreement"] == fit.wrong.wrong.agreement
-    auc = fit.verifiers["rm"]
+    auc = fit.verifiers["self_certainty"]
     assert told["verifiers"] == {
-        "rm": {"auc": {"value": auc.auc, "low": auc.auc_interval[0], "high": auc.auc_interval[1]}}
+        "self_certainty": {"auc": {"value": auc.auc, "low": auc.auc_interval[0], "high": auc.auc_interval[1]}}
     }
     assert fit.coverage
     assert told["coverage"] == {"a": fit.coverage.a, "b": fit.coverage.b, "error": fit.coverage.error}
@@ -88,15 +88,18 @@ async def test_profiles_are_listed_by_model_and_task(served):
 
 
 async def test_a_verifier_measured_before_is_kept_beside_the_new_one(served):
-    await kept(served, verifier="rm", problems=graded(5))
+    await kept(served, verifier="self_certainty", problems=graded(5))
     told = await kept(served, verifier="judge", problems=graded(6))
-    assert list(told["verifiers"]) == ["judge", "rm"]
+    assert list(told["verifiers"]) == ["judge", "self_certainty"]
     assert told["samples"] == 480
 
 
 async def test_profiles_of_two_tasks_at_once_are_both_kept(served):
     await asyncio.gather(
-        *(kept(served, task=f"t{n}", problems=graded(n, problems=20)[:20], verifier="rm") for n in range(6))
+        *(
+            kept(served, task=f"t{n}", problems=graded(n, problems=20)[:20], verifier="self_certainty")
+            for n in range(6)
+        )
     )
     assert [one["task"] for one in await listed(served)] == [f"t{n}" for n in range(6)]
 

@@ -11,6 +11,7 @@ from service.errors import ApiError
 from service.records import Records, ResponseFacts, Verdict
 from service.settings import Limits, Settings, load_settings
 from service.store.client import Store, StoreUnavailable
+from service.thinking import Thinking
 from tests.redis_server import stored
 
 HOSTILE = ["", " ", "a:b", "a", "a%3Ab", "*", "../..", "\n", "日本", "x" * 128, "a:b:c", "{a}", "NaN"]
@@ -28,7 +29,9 @@ async def replicas():
     stores = [Store(settings) for _ in range(2)]
     for store in stores:
         await store.start()
-    yield [Records(store, Limits()) for store in stores]
+    thinking = Thinking()
+    yield [Records(store, Limits(), thinking) for store in stores]
+    await thinking.close()
     for store in stores:
         await store.stop()
 
@@ -43,7 +46,9 @@ async def without():
     """Records whose store is down."""
     store = Store(load_settings(redis_url=f"redis://127.0.0.1:{free_port()}"))
     await store.start()
-    yield Records(store, Limits())
+    thinking = Thinking()
+    yield Records(store, Limits(), thinking)
+    await thinking.close()
     await store.stop()
 
 
@@ -146,7 +151,7 @@ async def test_factors_are_kept(replicas):
 
 
 async def test_there_are_so_many_profiles_and_no_more(records):
-    few = Records(records._store, Limits(profiles=2))
+    few = Records(records._store, Limits(profiles=2), records._thinking)
     for task in ("a", "b", "a"):
         await few.update_profile("m", task, one_more)
     with pytest.raises(ApiError) as refused:

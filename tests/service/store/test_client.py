@@ -93,12 +93,24 @@ async def test_a_full_store_refuses_what_is_written_and_still_answers(tmp_path):
         async with store.exchange() as redis:
             await redis.set("kept", "yes")
             await redis.config_set("maxmemory", "1")
-        with capture_logs() as logs, pytest.raises(StoreUnavailable):
+        with capture_logs() as logs, pytest.raises(StoreUnavailable, match="refuses this: it is full"):
             async with store.exchange() as redis:
                 await redis.set("more", "x")
         assert "maxmemory" in logs[0]["why"]
         async with store.exchange() as redis:
             assert await redis.get("kept") == b"yes"
+
+
+async def test_a_key_that_holds_another_kind_of_value_is_a_refusal_and_no_silence():
+    store = await at(shared_redis())
+    async with store.exchange() as redis:
+        await redis.set(store.key("kind"), "text", ex=60)
+    with capture_logs() as logs, pytest.raises(StoreUnavailable, match="another kind of value"):
+        async with store.exchange() as redis:
+            await redis.hgetall(store.key("kind"))
+    assert "WRONGTYPE" in logs[0]["why"]
+    assert await store.answers()
+    await store.stop()
 
 
 async def test_what_is_asked_before_the_start_or_after_the_end_is_unavailable(tmp_path):

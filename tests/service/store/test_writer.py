@@ -66,6 +66,25 @@ async def test_without_the_store_all_is_lost_counted_and_told_once():
     await store.stop()
 
 
+async def test_a_fault_that_nobody_thought_of_leaves_nothing_waiting(store, monkeypatch):
+    def fail():
+        raise RuntimeError("no")
+
+    writing = Writer(store)
+    lost = []
+    writing.on_lost = lost.append
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(store, "exchange", fail)
+        writing.put(store.key("a"), b"x", 100)
+        await writing.drain()
+    assert (sum(lost), writing.waiting(store.key("a"))) == (1, None)
+    assert "bug" in [line["event"] for line in logs]
+    writing.put(store.key("b"), b"x", 100)
+    await writing.drain()
+    async with store.exchange() as redis:
+        assert await redis.exists(store.key("b"))
+
+
 async def test_what_waits_is_bounded(store, monkeypatch):
     monkeypatch.setattr(writer, "MOST_WAITING", 10)
     writing = Writer(store)
