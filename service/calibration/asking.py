@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -12,11 +13,14 @@ import httpx
 from service.calibration.data import Problem, Response
 from service.calibration.log import Settings
 
+JSON: Final = {"Content-Type": "application/json"}
 TRIES: Final = 4
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
 """Seconds before a call is repeated: twice as long each time, or what Retry-After says."""
 TEMPORARY: Final = (429, 500, 502, 503)
+FAILED: Final = "samples failed"
+"""In the warning of a run some of whose samples failed: the others are all that there will be."""
 OF_ONE_PROBLEM: Final = (408, 413, 504)
 OF_ONE_PROMPT: Final = ("context_length_exceeded", "empty_prompt", "engine_refused")
 
@@ -27,6 +31,14 @@ class LeftOut(Exception):
 
 class Refused(Exception):
     """What the service would answer to any problem, in its own sentence."""
+
+
+class Passing(Exception):
+    """What may go better at the next try, in a sentence; `pause`: the seconds until then, where they are known."""
+
+    def __init__(self, sentence: str, pause: float | None = None) -> None:
+        super().__init__(sentence)
+        self.pause = pause
 
 
 class Asking:
@@ -41,24 +53,38 @@ class Asking:
         self._stopping = stopping
 
     async def responses(self, problem: Problem) -> tuple[Response, ...]:
-        """The problem's responses, the same at each call. Raises LeftOut, or Refused."""
+        """The problem's responses, all that were asked for but those that failed; the same at each call.
+
+        Raises LeftOut, or Refused.
+        """
         body = self._body(problem)
-        for attempt in range(1, TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                reply = await self._client.post("/v1/scale", json=body)
-            except httpx.ConnectError:
-                failure, pause = "The service does not answer any more.", None
-            except httpx.HTTPError:
-                failure, pause = "The service closed the connection before it had answered.", None
-            else:
-                if reply.is_success:
-                    return _candidates(reply)
-                failure, pause = _sentence(reply), _retry_after(reply)
-                if reply.status_code not in TEMPORARY:
-                    raise (LeftOut if _of_one(reply) else Refused)(failure)
-            if attempt == TRIES or await self._stopped(_pause(attempt) if pause is None else pause):
-                break
-        raise LeftOut(failure)
+                return await self._try(body)
+            except Passing as failure:
+                pause = _pause(attempt) if failure.pause is None else failure.pause
+                if attempt == TRIES or await self._stopped(pause):
+                    raise LeftOut(str(failure)) from failure
+
+    async def _try(self, body: str) -> tuple[Response, ...]:
+        try:
+            reply = await self._client.post("/v1/scale", content=body, headers=JSON)
+        except httpx.ConnectError as error:
+            raise Passing("The service does not answer any more.") from error
+        except httpx.HTTPError as error:
+            raise Passing("The service closed the connection before it had answered.") from error
+        if reply.is_success:
+            return _whole(reply, self._settings)
+        if reply.status_code in TEMPORARY:
+            raise Passing(_sentence(reply), _retry_after(reply))
+        if _error(reply).get("param") == "scaling.budget.samples":
+            raise Refused(
+                f"--samples {self._settings.samples} is above the service's limits.samples. "
+                "Lower --samples, or raise limits.samples in the service's configuration."
+            )
+        raise (LeftOut if _of_one(reply) else Refused)(_sentence(reply))
 
     async def _stopped(self, seconds: float) -> bool:
         """Whether there was a stop while waiting so long."""
@@ -68,7 +94,8 @@ class Asking:
         except TimeoutError:
             return False
 
-    def _body(self, problem: Problem) -> Mapping[str, Any]:
+    def _body(self, problem: Problem) -> str:
+        """In ASCII: a text from the data may be none that UTF-8 can write."""
         given = self._settings
         scaling = {
             "strategy": "best_of_n" if given.verifier else "majority",
@@ -76,7 +103,7 @@ class Asking:
             "verifier": given.verifier,
             "answer": {"format": self._format},
         }
-        return {
+        body = {
             "model": given.model,
             "messages": problem.messages,
             "scaling": scaling,
@@ -84,19 +111,49 @@ class Asking:
             "temperature": given.temperature,
             "seed": int(problem.identity[:12], 16),
         }
+        return json.dumps(body)
 
 
-def _candidates(reply: httpx.Response) -> tuple[Response, ...]:
+def _whole(reply: httpx.Response, asked: Settings) -> tuple[Response, ...]:
+    """The responses of an outcome, which are logged for good. Raises where they are not what was asked for."""
     try:
+        outcome = reply.json()
         found = tuple(
             Response(c["text"], max(1, c["tokens"]), c["finish_reason"] != "length", c["score"])
-            for c in reply.json()["candidates"]
+            for c in outcome["candidates"]
         )
+        why = str(outcome["scaling"]["stopped_because"])
+        warnings = [str(warning) for warning in outcome["scaling"]["warnings"]]
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(f"{reply.url} did not answer an outcome; is it an Aliquot?") from error
+    if why != "completed":
+        raise _ended(why, warnings, asked.samples)
+    if len(found) < asked.samples and not any(FAILED in warning for warning in warnings):
+        raise Passing(f"The service answered {len(found)} of {asked.samples} samples.")
     if not found:
         raise LeftOut("The service answered no response.")
+    if asked.verifier and all(response.score is None for response in found):
+        raise LeftOut(" ".join(warnings) or f"{asked.verifier} scored none of the responses.")
     return found
+
+
+def _ended(why: str, warnings: Sequence[str], samples: int) -> Exception:
+    """What is to be done about a run that was ended before it was complete."""
+    if why == "budget_tokens":
+        return Refused(
+            f"The service's limits.tokens cut the {samples} samples of a problem short. "
+            "Raise limits.tokens in the service's configuration, or set --max-tokens low enough for all of them."
+        )
+    if why == "engine_failed":
+        return Passing(" ".join(warnings) or "The engine failed before all samples were drawn.")
+    if why == "budget_seconds":
+        return LeftOut(
+            "Time ran out before all samples were drawn. "
+            "Raise limits.seconds in the service's configuration, or lower --concurrency."
+        )
+    return Refused(
+        f"The service ended a run before all samples were drawn: {why}. Look at its configuration."
+    )
 
 
 def _error(reply: httpx.Response) -> Mapping[str, Any]:

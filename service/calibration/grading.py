@@ -23,14 +23,18 @@ class Graded:
     right: tuple[bool, ...]
 
     def measurements(self, *, scored: bool) -> list[Mapping[str, Any]]:
-        """What `/v1/profiles` takes of it. Answers go by short names: which are equal is all that counts."""
-        names = {answer: str(i) for i, answer in enumerate(dict.fromkeys(self.answers))}
+        """What `/v1/profiles` takes of it. Answers go by short names: which are equal is all that counts.
+
+        An answer that recorded grades call right here and wrong there counts as two.
+        """
+        told = list(zip(self.answers, self.right, strict=True))
+        names = {each: str(i) for i, each in enumerate(dict.fromkeys(told))}
         return [
             {
                 "right": right,
                 "tokens": response.tokens,
                 "finished": response.finished,
-                "answer": None if answer is None else names[answer],
+                "answer": None if answer is None else names[answer, right],
                 "score": response.score if scored else None,
             }
             for response, answer, right in zip(self.responses, self.answers, self.right, strict=True)

@@ -14,14 +14,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 from service.calibration.data import DataError, Problem, Response, read_fields, read_problem
+
+HEADER: Final = b'{"calibration":{'
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides how responses are drawn: where one of these differs, they cannot be taken together."""
+    """What decides how responses are drawn: where one of these differs, they cannot be taken together.
+
+    But responses that a verifier scored serve one who asks for no verifier, too.
+    """
 
     model: str
     samples: int
@@ -30,12 +36,19 @@ class Settings:
     temperature: float | None = None
 
 
+def default_path(data: Path, model: str, task: str) -> Path:
+    """Beside the data, and another one for each model and task: the last dot of their names stands between them."""
+    names = f"{quote(model, safe='')}.{quote(task, safe='').replace('.', '%2E')}"
+    return data.with_name(f"{data.stem}.{names}.calibration.jsonl")
+
+
 class LogError(ValueError):
     """A log that cannot be used: a sentence that says what to do."""
 
 
 class Log:
-    """A log, opened by one process at a time. `kept` has the responses that it held, by the problem's identity.
+    """A log, opened by one process at a time. `kept` has the responses that it held, by the problem's identity;
+    where a verifier is asked for, those of which it scored some.
 
     Raises LogError where it is no log, another one's, or has other settings; OSError where it cannot be opened.
     """
@@ -86,22 +99,26 @@ class Log:
 
     def _read(self) -> None:
         lines = self.path.read_bytes().splitlines(keepends=True)
-        if lines:
+        if lines and not _torn_header(lines):
             self._check(lines[0])
-            if not lines[-1].endswith(b"\n"):
-                os.ftruncate(self._file, sum(map(len, lines[:-1])))
-                lines.pop()
+        if lines and not lines[-1].endswith(b"\n"):
+            os.ftruncate(self._file, sum(map(len, lines[:-1])))
+            lines.pop()
         if not lines:
             self._write({"calibration": asdict(self._settings)})
         for number, line in enumerate(lines[1:], start=2):
             problem = self._problem(line, number)
-            self.kept[problem.identity] = problem.recorded
+            if self._settings.verifier is None or any(r.score is not None for r in problem.recorded):
+                self.kept[problem.identity] = problem.recorded
 
     def _check(self, first: bytes) -> None:
         with suppress(DataError):
             kept = read_fields(first, str(self.path)).get("calibration")
             if isinstance(kept, dict):
-                differ = [name for name, value in asdict(self._settings).items() if kept.get(name) != value]
+                asked = asdict(self._settings)
+                if asked["verifier"] is None:  # scores that nobody asks for do no harm
+                    del asked["verifier"]
+                differ = [name for name, value in asked.items() if kept.get(name) != value]
                 if not differ:
                     return
                 said = ", ".join(f"{name} {_said(kept.get(name))}" for name in differ)
@@ -130,6 +147,12 @@ class Log:
             with suppress(OSError):
                 os.ftruncate(self._file, begin)
             raise
+
+
+def _torn_header(lines: Sequence[bytes]) -> bool:
+    """Whether there is nothing but the beginning of a first line that a crash tore."""
+    first = lines[0]
+    return not first.endswith(b"\n") and (first.startswith(HEADER) or HEADER.startswith(first))
 
 
 def _said(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from rich.console import Console
@@ -37,7 +38,10 @@ def show(outcome: dict[str, Any], to: Console = console) -> None:
         to.print()
         to.print(_votes(scaling["answers"], to.width))
     to.print()
-    to.print(_cost(scaling), style="dim")
+    to.print(plain(_cost(scaling), "dim"))
+    if scaling["chosen_by"] == "auto":
+        for reason in _reasons(scaling):
+            to.print(plain(reason, "dim"), soft_wrap=not to.is_terminal)
     if best["finish_reason"] == "length":
         to.print("The answer was cut at its length limit.", style="yellow")
     for warning in scaling["warnings"]:
@@ -64,6 +68,15 @@ def _votes(answers: list[dict[str, Any]], width: int) -> Table:
     if len(answers) > MOST_ANSWERS:
         table.add_row(f"[dim]and {len(answers) - MOST_ANSWERS} more[/]")
     return table
+
+
+def _reasons(scaling: dict[str, Any]) -> Iterator[str]:
+    """Why this strategy and so many samples, and what the answer is worth by the task's numbers."""
+    yield from scaling.get("reasons", ())
+    right = scaling.get("estimates", {}).get("right")
+    if right is not None:
+        share = "over 99" if right > 0.99 else f"{100 * right:.0f}"
+        yield f"By the numbers of its task, the answer is right with {share} %."
 
 
 def _cost(scaling: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from service.cli.answer import show
-from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, reaching
+from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, plain, reaching
 from service.cli.files import check_writable, write
 
 
@@ -39,6 +39,7 @@ Params = Annotated[
 Verifier = Annotated[str | None, _option(_BUDGET, "See `aliquot verifiers`.")]
 Reference = Annotated[str | None, _option(_BUDGET, "The right answer, for the verifier exact.")]
 Format = Annotated[str | None, _option(_BUDGET, _FORMATS)]
+Task = Annotated[str | None, _option(_BUDGET, "The kind of problem, for its numbers. Default: default.")]
 Model = Annotated[str | None, _option(_SAMPLE, "Default: the service's first.")]
 System = Annotated[str | None, _option(_SAMPLE, "System message.")]
 Temperature = Annotated[float | None, _option(_SAMPLE, "Sampling temperature, 0 to 2.")]
@@ -62,6 +63,7 @@ def ask(
     verifier: Verifier = None,
     reference: Reference = None,
     format: Format = None,
+    task: Task = None,
     model: Model = None,
     system: System = None,
     temperature: Temperature = None,
@@ -82,6 +84,7 @@ def ask(
         verifier={"name": verifier or "exact", "reference": reference} if reference else verifier,
         answer={"format": format} if format else None,
         params=dict(map(_param, param or [])) or None,
+        task=task,
     )
     body = {
         "model": model or catalog(url, "models")[0]["id"],
@@ -133,7 +136,7 @@ def _run(url: str, body: dict[str, Any]) -> dict[str, Any]:
     columns = SpinnerColumn(), TimeElapsedColumn(), what
     bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
     with reaching(url), bar:
-        task = bar.add_task(f"asking {body['model']}")
+        task = bar.add_task(_bare(f"asking {body['model']}"))
         tokens = 0
         endpoint = url.rstrip("/") + "/v1/scale"
         headers = {"Content-Type": "application/json"}
@@ -148,8 +151,13 @@ def _run(url: str, body: dict[str, Any]) -> dict[str, Any]:
                 if event["object"] == "scaling.outcome":
                     return event
                 tokens += event.get("tokens", 0)
-                bar.update(task, description=f"{_step(event)}; {tokens} tokens generated")
+                bar.update(task, description=_bare(f"{_step(event)}; {tokens} tokens generated"))
     raise fail(f"{url} closed the connection before it had answered. Its log says why.")
+
+
+def _bare(text: str) -> str:
+    """Text for the bar, which no control sequence of a name may reach."""
+    return plain(text).plain
 
 
 def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ import typer
 from service.calibration.asking import Asking, Refused
 from service.calibration.data import DataError, Problem, read_problems
 from service.calibration.grading import Graded, readable
-from service.calibration.log import Log, LogError, Settings
+from service.calibration.log import Log, LogError, Settings, default_path
 from service.calibration.running import MOST_FAILURES, Calibration, Progress
-from service.cli.calibrating import Shown, many, warnings_of
+from service.cli.calibrating import Shown, many, side_unscored, warnings_of
 from service.cli.client import (
     DEFAULT_URL,
     INTERRUPTED,
@@ -36,6 +36,8 @@ from verifiers.workers import Workers
 if TYPE_CHECKING:
     from service.drawing.calibration import Curve
 
+MOST_TASK = 128
+"""Characters of a task's name."""
 FORMATS = ("auto", "math", "number", "choice", "json", "text")
 
 
@@ -93,10 +95,11 @@ def calibrate(
     """Measure a model on problems with known answers, to predict what budgets buy. Goes on where it was stopped."""
     if format not in FORMATS:
         raise fail(f"There is no --format {format} to calibrate with. There are {', '.join(FORMATS)}.")
+    _check_task(task)
     problems, repeated = _problems(data, limit, verifier)
     _check_size(problems, samples)
     model = _model(url, model)
-    kept = log or data.with_name(f"{data.stem}.{_in_a_name(model)}.{_in_a_name(task)}.calibration.jsonl")
+    kept = log or default_path(data, model, task)
     picture = out or kept.with_suffix(".svg")
     if picture.resolve() in (data.resolve(), kept.resolve()):
         raise fail(f"--out {picture} is the data or the log itself. Name another file.")
@@ -128,6 +131,14 @@ def _problems(data: Path, limit: int | None, verifier: str | None) -> tuple[list
     return problems, repeated
 
 
+def _check_task(task: str) -> None:
+    """Refuse a name that the service would not take in the end, before anything is paid for."""
+    if not 1 <= len(task) <= MOST_TASK:
+        raise fail(f"--task has {len(task)} characters. Give it a name of 1 to {MOST_TASK}.")
+    if any("\ud800" <= character <= "\udfff" for character in task):
+        raise fail("--task is not UTF-8. Give it another name.")
+
+
 def _check_size(problems: list[Problem], samples: int) -> None:
     """Refuse what the service would not take in the end, before anything is paid for."""
     total = sum(len(problem.recorded) or samples for problem in problems)
@@ -144,10 +155,6 @@ def _model(url: str, asked: str | None) -> str:
     if asked is not None and asked not in known:
         raise fail(f"There is no model {asked}. There are {', '.join(known)}.")
     return asked or known[0]
-
-
-def _in_a_name(text: str) -> str:
-    return text.replace("/", "-")
 
 
 async def _run(plan: Plan, problems: list[Problem], url: str) -> Progress:
@@ -223,21 +230,23 @@ def _conclude(plan: Plan, graded: list[Graded], warnings: list[str], url: str) -
     from service.calibration.fitting import curves, fit
     from service.cli.calibrated import show
 
-    settings = plan.settings
-    measured = [problem.measurements(scored=settings.verifier is not None) for problem in graded]
+    settings, verifier = plan.settings, plan.settings.verifier
+    if verifier and (unknown := side_unscored(graded, verifier)):
+        warnings, verifier = [*warnings, unknown], None
+    measured = [problem.measurements(scored=verifier is not None) for problem in graded]
     try:
-        profile = fit(measured, settings.verifier, settings.max_tokens)
-        found = curves(profile, graded, settings.verifier, settings.max_tokens, settings.samples)
+        profile = fit(measured, verifier, settings.max_tokens)
+        found = curves(profile, graded, verifier, settings.max_tokens, settings.samples)
     except ValueError as error:
         raise fail(str(error)) from error
-    show(profile, found, settings.verifier)
+    show(profile, found, verifier)
     for warning in warnings:
         console.print(plain(warning, "yellow"), soft_wrap=True)
     _draw(plan, graded, found)
     body = {
         "model": settings.model,
         "task": plan.task,
-        "verifier": settings.verifier,
+        "verifier": verifier,
         "max_tokens": settings.max_tokens,
         "problems": measured,
     }

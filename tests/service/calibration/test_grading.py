@@ -89,3 +89,8 @@ async def test_random_texts_are_graded_whatever_they_hold(workers):
     for format in ("auto", "number", "choice", "json", "text"):
         found, _ = await grade(problem(), responses(*texts), format, workers)
         assert len(found.right) == 20
+
+
+def test_an_answer_that_is_called_right_and_wrong_counts_as_two():
+    told = graded([True, False, True, False], ["a", "a", "b", None]).measurements(scored=False)
+    assert [one["answer"] for one in told] == ["0", "1", "2", None]

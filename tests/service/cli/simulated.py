@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from engines.simulated.engine import SimulatedEngine
 from engines.simulated.problems import SimulatedSettings
@@ -18,16 +19,24 @@ SETTINGS = SimulatedSettings(accuracy=0.4, steps=(2, 3), step_tokens=14)
 
 
 class Counting(SimulatedEngine):
-    """Remembers which problem each call asked; once `allowed` calls have been answered the others wait."""
+    """Remembers which problem each call asked; once `allowed` calls have been answered the others wait.
+
+    `waiting`: how many calls wait.
+    """
 
     def __init__(self, world: SimulatedWorld) -> None:
         super().__init__(world)
         self.asked: list[int] = []
         self.allowed = asyncio.Semaphore(100_000)
+        self.waiting = 0
 
     async def draw(self, call):
         self.asked.append(self.world.split(call.prompts[0])[0].index)
-        await self.allowed.acquire()
+        self.waiting += 1
+        try:
+            await self.allowed.acquire()
+        finally:
+            self.waiting -= 1
         return await super().draw(call)
 
 
@@ -47,8 +56,8 @@ class Simulated:
 
 
 @asynccontextmanager
-async def simulated() -> AsyncGenerator[Simulated]:
-    """A service whose model is a world of short problems; `orm` is its outcome reward."""
+async def simulated(**more: Any) -> AsyncGenerator[Simulated]:
+    """A service whose model is a world of short problems; `orm` is its outcome reward. `more` is configuration."""
     engine = Counting(SimulatedWorld(SETTINGS))
     async with serving_world(engine) as engine_url:
         config = {
@@ -57,5 +66,5 @@ async def simulated() -> AsyncGenerator[Simulated]:
                 {"name": "orm", "kind": "outcome_reward", "url": engine_url, "model": "simulated-orm"}
             ],
         }
-        async with listening(config) as url:
+        async with listening(config | more) as url:
             yield Simulated(url, engine)

@@ -1,12 +1,17 @@
 import asyncio
+import io
 import json
+import re
 import signal
 
 import pytest
 from aiohttp import web
+from rich.console import Console
 
+from service.cli.answer import show
 from tests.service.cli.terminal import WIDTH, aliquot, started
-from tests.stand_ins import serving, until
+from tests.service.test_recommend import graded
+from tests.stand_ins import MODEL, serving, until
 
 SUM = ("ask", "What is 7 + 8?", "--samples", "4", "--format", "number")
 
@@ -96,6 +101,48 @@ async def test_options_reach_the_service(served):
     assert [message["role"] for message in tokenized["messages"]] == ["system", "user"]
 
 
+async def test_auto_says_why_and_what_the_answer_is_worth(served):
+    served.script(["15"] * 64)
+    body = {"model": MODEL, "task": "sums", "problems": graded(0.6)}
+    assert (await served.client.post("/v1/profiles", json=body)).status_code == 200
+    words = ("ask", "7 + 8?", "--strategy", "auto", "--samples", "32", "--max-tokens", "64")
+    result = await aliquot(*words, "--task", "sums", url=served.url)
+    assert result.exit_code == 0, result.output
+    told = json.loads((await aliquot(*words, "--task", "sums", "--json", url=served.url)).stdout)["scaling"]
+    assert told["reasons"], told["warnings"]
+    assert told["strategy"] == "auto"  # although nobody knows how long this engine takes
+    after = result.stdout.partition("completed.")[2]
+    assert all(" ".join(reason.split()) in " ".join(after.split()) for reason in told["reasons"])
+    share = float(re.search(r"the answer is right with (?:over )?(\d+) %", after)[1])
+    assert share == pytest.approx(100 * told["estimates"]["right"], abs=1)
+    unmeasured = await aliquot(*words, url=served.url)
+    assert "the answer is right with" not in unmeasured.stdout
+    fixed = await aliquot(*SUM, "--task", "sums", url=served.url)
+    assert fixed.stdout.endswith("completed.\n")
+
+
+@pytest.mark.parametrize(("right", "said"), [(0.4, "40 %"), (0.996, "over 99 %"), (1.0, "over 99 %")])
+def test_no_answer_is_said_to_be_certain_and_no_reason_reaches_the_terminal_raw(right, said):
+    candidate = {"text": "15", "finish_reason": "stop"}
+    spent = dict.fromkeys(("samples", "tokens", "prompt_tokens", "cached_tokens", "seconds"), 1)
+    scaling = {
+        "strategy": "auto",
+        "verifier": "[/bold]\x1b[2J",
+        "chosen_by": "auto",
+        "spent": spent | {"verifier_tokens": 3, "usd": None},
+        "answers": [],
+        "stopped_because": "completed",
+        "warnings": [],
+        "reasons": ["Of \x1b[31mx\x07[/oops]."],
+        "estimates": {"right": right},
+    }
+    to = Console(file=io.StringIO(), width=200)
+    show({"candidates": [candidate], "scaling": scaling}, to)
+    shown = to.file.getvalue()
+    assert "3 read by [/bold][2J" in shown
+    assert shown.endswith(f"Of [31mx[/oops].\nBy the numbers of its task, the answer is right with {said}.\n")
+
+
 async def test_a_dash_reads_the_question_from_standard_input(served):
     served.script(lambda prompt: [prompt])
     result = await aliquot("ask", "-", "--samples", "1", url=served.url, stdin="Wie spät ist es?")
@@ -150,6 +197,7 @@ async def test_many_answers_are_cut_to_the_first(served):
         (("--param", "=3"), "should read NAME=VALUE"),
         (("--seconds", "nan"), "scaling.budget.seconds"),
         (("--samples", "0"), "scaling.budget.samples"),
+        (("--task", "x" * 129), "scaling.task"),
         (("--model", "gpt-9"), "There are stand-in"),
         (("--verifier", "[/oracle]"), "There is no verifier '[/oracle]'"),
         (("--url", "nowhere"), "is no address of a service"),

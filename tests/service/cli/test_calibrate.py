@@ -2,58 +2,26 @@ import asyncio
 import json
 import os
 import re
-import signal
 import sys
 from asyncio.subprocess import DEVNULL
-from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 
 from service.calibration import asking
 from tests.reference import SHARED
-from tests.service.cli.simulated import simulated
-from tests.service.cli.terminal import WIDTH, aliquot, started
+from tests.service.cli.calibration import LOG, command, logged, profiles
+from tests.service.cli.terminal import WIDTH, aliquot
 
 SVG = "{http://www.w3.org/2000/svg}"
-LOG = "data.simulated.default.calibration.jsonl"
 PICTURE = "data.simulated.default.calibration.svg"
-
-
-@pytest.fixture
-async def world(tmp_path):
-    async with simulated() as running:
-        yield running
-
-
-def command(data: Path, *more: str, samples: int = 4) -> tuple[str, ...]:
-    return "calibrate", "--data", str(data), "--samples", str(samples), "--format", "number", *more
-
-
-def logged(folder: Path) -> list[dict]:
-    """The problems in the log, with their responses."""
-    return [json.loads(line) for line in (folder / LOG).read_bytes().splitlines()[1:]]
 
 
 def tooltips(picture: Path) -> list[str]:
     root = ElementTree.fromstring(picture.read_text())
     return [title.text for circle in root.iter(f"{SVG}circle") for title in circle.iter(f"{SVG}title")]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return once `condition` holds. A process of its own may take long to start on a busy machine."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def profiles(url: str) -> list[dict]:
-    async with httpx.AsyncClient(base_url=url) as client:
-        return (await client.get("/v1/profiles")).json()["data"]
 
 
 async def test_a_calibration_is_shown_drawn_logged_and_kept_by_the_service(world, tmp_path):
@@ -106,7 +74,7 @@ async def test_without_a_verifier_there_are_coverage_and_the_vote(world, tmp_pat
     result = await aliquot(*command(data, "--task", "a/b", "--out", str(tmp_path / "x.svg")), url=world.url)
     assert result.exit_code == 0, result.output
     assert {tip.partition(",")[0] for tip in tooltips(tmp_path / "x.svg")} == {"coverage", "majority"}
-    assert (tmp_path / "data.simulated.a-b.calibration.jsonl").exists()
+    assert (tmp_path / "data.simulated.a%2Fb.calibration.jsonl").exists()
     (kept,) = await profiles(world.url)
     assert (kept["task"], kept["verifiers"]) == ("a/b", {})
 
@@ -140,61 +108,6 @@ async def test_the_samples_do_not_depend_on_when_they_are_drawn(world, tmp_path)
         {line["reference"]: line["responses"] for line in logged(tmp_path / name)} for name in ("one", "two")
     )
     assert one == two
-
-
-async def test_a_killed_calibration_goes_on_where_it_was(world, tmp_path):
-    data = world.problems(tmp_path / "data.jsonl", 12)
-    world.engine.allowed = asyncio.Semaphore(5)
-    async with started(*command(data, "--concurrency", "2"), url=world.url, cwd=tmp_path) as process:
-        await until(lambda: len(world.engine.asked) == 7)  # five have been answered, two are under way
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-    assert len(logged(tmp_path)) == 5
-    before = (tmp_path / LOG).read_bytes()
-    torn = b'{"messages":[{"role":"us'  # what a crash of the machine may leave
-    (tmp_path / LOG).write_bytes(before + torn)
-    world.engine.allowed = asyncio.Semaphore(100)
-    result = await aliquot(*command(data), url=world.url)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / LOG).read_bytes().startswith(before)
-    assert len(logged(tmp_path)) == 12
-    times = Counter(world.engine.asked)
-    assert sorted(times.values()) == [1] * 10 + [2] * 2
-
-
-async def test_ctrl_c_lets_what_is_under_way_finish(world, tmp_path):
-    data = world.problems(tmp_path / "data.jsonl", 12)
-    world.engine.allowed = asyncio.Semaphore(3)
-    async with started(*command(data, "--concurrency", "2"), url=world.url, cwd=tmp_path) as process:
-        await until(lambda: len(world.engine.asked) == 5)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert b"Stopping" in await process.stderr.readline()
-        for _ in range(10):
-            world.engine.allowed.release()
-        out, err = await process.communicate()
-    assert process.returncode == 130
-    assert out == b""
-    assert "Stopped. 5 problems of 12 are in" in " ".join(err.decode().split())
-    assert len(world.engine.asked) == len(logged(tmp_path)) == 5
-    result = await aliquot(*command(data), url=world.url)
-    assert result.exit_code == 0, result.output
-    assert sorted(world.engine.asked) == list(range(12))
-
-
-async def test_a_second_ctrl_c_drops_it(world, tmp_path):
-    data = world.problems(tmp_path / "data.jsonl", 12)
-    world.engine.allowed = asyncio.Semaphore(3)
-    async with started(*command(data, "--concurrency", "2"), url=world.url, cwd=tmp_path) as process:
-        await until(lambda: len(world.engine.asked) == 5)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert b"Stopping" in await process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-    assert process.returncode == 130
-    assert b"Traceback" not in err
-    assert len(logged(tmp_path)) == 3
 
 
 async def test_a_terminal_shows_how_far_it_is(world, tmp_path):
@@ -243,7 +156,10 @@ async def test_changed_settings_are_refused_before_anything_is_asked(world, tmp_
         (("--format", "regex"), "There is no --format regex"),
         (("--model", "gpt-9"), "There is no model gpt-9. There are simulated."),
         (("--verifier", "luck"), "There is no verifier 'luck'"),
-        (("--samples", "300"), "at most 256"),
+        (("--samples", "300"), "--samples 300 is above the service's limits.samples. Lower --samples"),
+        (("--task", ""), "--task has 0 characters. Give it a name of 1 to 128."),
+        (("--task", "x" * 129), "--task has 129 characters"),
+        (("--task", "\udcff"), "--task is not UTF-8"),
         (("--url", "http://127.0.0.1:9"), "Start one with `make serve`"),
         (("--url", "nowhere"), "is no address of a service"),
         (("--format", "choice"), "Choose another with --format"),
@@ -345,7 +261,7 @@ async def test_recorded_responses_are_calibrated_without_sampling(world, tmp_pat
 async def test_recorded_mathematics_gives_the_accuracies_that_are_known_of_it(world, tmp_path):
     data = SHARED / "data" / "math_rm8_first50.jsonl"
     out = tmp_path / "x.svg"
-    words = ("--verifier", "rm", "--format", "math", "--out", str(out))
+    words = ("--verifier", "orm", "--format", "math", "--out", str(out))
     result = await aliquot("calibrate", "--data", str(data), "--samples", "8", *words, url=world.url)
     assert result.exit_code == 0, result.output
     observed = {
@@ -356,7 +272,7 @@ async def test_recorded_mathematics_gives_the_accuracies_that_are_known_of_it(wo
     assert observed["coverage, 8 samples"] == 98.0
     # 48 of 50 with ties going to the first drawn; here they go to the first in random orders.
     assert observed["majority, 8 samples"] == pytest.approx(96.0, abs=0.5)
-    assert observed["best_of_n with rm, 8 samples"] == pytest.approx(96.0, abs=0.5)
+    assert observed["best_of_n with orm, 8 samples"] == pytest.approx(96.0, abs=0.5)
 
 
 async def test_help_fits_and_shows_examples():
