@@ -52,7 +52,7 @@ SHAPES = (
 )
 REWARD = SHAPES[0]
 PROBLEMS, SAMPLES = 200, 16
-ANSWERS = (1, 2)
+ANSWERS = (1, 2, 16, 128)
 """What requests ask for as k."""
 
 
@@ -95,7 +95,7 @@ def offers(models: int, seed: int = 0) -> list[Offer]:
     return found
 
 
-def wishes(rng: random.Random) -> Wanted:
+def wishes(rng: random.Random, most: int) -> Wanted:
     """One of the things that are asked for."""
     caps = {
         "samples": Caps(samples=rng.choice((4, 16, 64, 256))),
@@ -105,11 +105,13 @@ def wishes(rng: random.Random) -> Wanted:
         "all": Caps(samples=64, tokens=50_000, seconds=60.0, usd=0.01),
         "none": Caps(),
     }[rng.choice(("samples", "tokens", "usd", "seconds", "all", "none"))]
+    allowed = min(most, caps.samples or most)
     target = rng.uniform(0.3, 0.99) if not caps.given() or rng.random() < 0.3 else None
     return Wanted(
         caps,
         target,
-        k=rng.choice((1, 1, *ANSWERS)),
+        k=rng.choice([k for k in (1, 1, 1, *ANSWERS) if k <= allowed]),
+        most_samples=most,
         wrong_answer_cost=rng.choice((None, None, None, rng.uniform(0.1, 5.0))),
         difficulty=rng.choice((None, None, rng.random())),
     )
@@ -131,13 +133,13 @@ def measure(models: int, requests: int, most: int, seed: int = 0) -> tuple[float
     recommend(known, Wanted(Caps(samples=16), most_samples=most))
     first = thread_time()
     for offer in known:
-        for k in ANSWERS:
+        for k in (k for k in ANSWERS if k <= most):
             list(warm(offer, most, k))
     warmed = thread_time()
     taken = []
     for _ in range(requests):
         prompt = round(10 ** rng.uniform(1.5, 3.5))
-        wanted, asked = replace(wishes(rng), most_samples=most), [told(offer, rng, prompt) for offer in known]
+        wanted, asked = wishes(rng, most), [told(offer, rng, prompt) for offer in known]
         begun = thread_time()
         recommend(asked, wanted)
         taken.append(1e3 * (thread_time() - begun))
@@ -172,7 +174,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.requests < 2:
         parser.error("--requests must be 2 or more")
-    if arguments.most_samples < max(ANSWERS):
+    if arguments.most_samples < 2:
         parser.error("--most-samples must be 2 or more")
     print(table(arguments.models, arguments.requests, arguments.most_samples))
     return 0

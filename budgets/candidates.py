@@ -16,6 +16,8 @@ COSTS = ("tokens", "eflops", "seconds", "usd")
 HAIR = 0.002
 """Accuracies that differ by no more are taken for equal: no profile knows them better."""
 _SLACK = 1 + 1e-9
+_EVEN = 4
+"""Digits after the point to which equally good plans agree, however they are predicted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +62,16 @@ class Candidates:
         return self.costs[self.axis]
 
     def cheapest(self, among: NDArray[np.bool_]) -> Candidate | None:
-        """Of equally cheap ones the worthiest; None of none."""
+        """Of equally cheap ones the worthiest, of equally worthy ones one without a verifier; None of none."""
         at = np.flatnonzero(among)
         if not len(at):
             return None
-        return self[at[np.lexsort((-self.worth[at], self.cost[at]))[0]]]
+        return self[at[self.ranked(at, self.worth)[0]]]
+
+    def ranked(self, at: NDArray[np.int_], by: Array) -> NDArray[np.int_]:
+        """The order of those by rising cost, then by what is falling, then without a verifier first."""
+        verified = np.array([line.verifier is not None for line in self.lines])[self.place[at]]
+        return np.lexsort((verified, -np.round(by[at], _EVEN), self.cost[at]))
 
     def best(self, among: NDArray[np.bool_]) -> Candidate | None:
         """The cheapest of those within a hair of the worthiest; None of none."""

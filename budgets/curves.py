@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.special import betaincinv, expit, logit
 
 from budgets.difficulty import Array, Beta, Difficulty, Point
 from budgets.fitting import DifficultyFit
 from budgets.prediction import CURVES, DEFAULTS, Options, Strategy, Task
 from budgets.verifier_quality import VerifierQuality
+from budgets.voting import EXACT_ANSWERS
 from budgets.wrong_answers import WrongAnswers
 
 _STEP = 0.15
 _FARTHEST = 94
 _GRID = np.concatenate([[0.0], expit(_STEP * np.arange(-_FARTHEST, _FARTHEST + 1)), [1.0]])
+_THIN = 4
+"""For many answers, each of which costs, every so many points are worked out; those between are interpolated."""
 _REACHES = 1000
 """Reaches are read to 1/1000, so that lengths that hardly differ share a curve: 0.05 points at most."""
 _HINT = 0.1
@@ -54,13 +58,24 @@ class Curve:
         places, accuracy = self._known
         new = [n for n in samples if n not in places]
         if new:
-            rows = [CURVES[self.strategy](self.task, _GRID, n, self.options) for n in new]
+            rows = [self._row(n) for n in new]
             places = {**places, **{n: len(accuracy) + i for i, n in enumerate(new)}}
             accuracy = np.concatenate([accuracy, rows])
             self._known = places, accuracy
         # Not a matrix product, whose last digits depend on how many rows there are.
         found = np.einsum("np,p->n", accuracy[[places[n] for n in samples]], grid_weights(difficulty))
         return np.asarray(np.clip(found, 0.0, 1.0))
+
+    def _row(self, samples: int) -> Array:
+        """The accuracy at each p of the grid: (G,)."""
+        predicted = CURVES[self.strategy]
+        if self.options.k <= EXACT_ANSWERS:
+            return predicted(self.task, _GRID, samples, self.options)
+        inner = np.arange(len(_GRID) - 2)
+        kept = np.concatenate([[0], 1 + inner[::_THIN], [len(_GRID) - 1]])
+        found = predicted(self.task, _GRID[kept], samples, self.options)
+        between = PchipInterpolator(inner[::_THIN], found[1:-1])(inner)
+        return np.concatenate([found[:1], between, found[-1:]])
 
 
 def curve(strategy: Strategy, task: Task, verifier: Judged, options: Options = DEFAULTS) -> Curve:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from budgets.candidates import Candidate, Candidates
 from budgets.plans import Choice, Offer, Wanted
 from budgets.verifier_quality import Rates
@@ -32,6 +35,11 @@ class Findings:
     wanted: Wanted
     offers: Sequence[Offer]
     enough: Candidate | None
+
+    @property
+    def same_model(self) -> NDArray[np.bool_]:
+        """Which of all plans are the chosen model's."""
+        return self.found.of(line.offer is self.chosen.line.offer for line in self.found.lines)
 
     @property
     def reaches(self) -> bool:
@@ -65,7 +73,13 @@ def described(candidate: Candidate) -> str:
 
 
 def cost_of(candidate: Candidate, unit: str) -> str:
-    return f"{number(candidate.costs[unit])} {UNITS[unit]}"
+    return amount(candidate.costs[unit], unit)
+
+
+def amount(value: float, unit: str) -> str:
+    """With its unit: 1 token, 3 seconds."""
+    told, named = number(value), UNITS[unit]
+    return f"{told} {named.removesuffix('s') if told == '1' else named}"
 
 
 def percent(share: float) -> str:
@@ -78,6 +92,10 @@ def number(value: float) -> str:
 
 def samples_of(count: int) -> str:
     return "1 sample" if count == 1 else f"{count} samples"
+
+
+def tokens_of(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
 
 
 def sentence(text: str) -> str:

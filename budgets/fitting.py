@@ -22,6 +22,7 @@ Z90 = float(ndtri(0.95))
 _PRIOR_SD = 3.0
 _DISCOUNTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 _PARTS = 5
+_UNSURE_PAIRS = 2.0
 _LEAST_SPREAD = 0.01
 _ANSWERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96)
 
@@ -180,9 +181,10 @@ def fit_verifier(right: Sequence[Sequence[float]], wrong: Sequence[Sequence[floa
     """From the scores of right and of wrong responses, a sequence for each problem; scores in [0, 1], else any finite.
 
     The AUC compares responses to the same problem, as every strategy does; where no problem has both kinds, all are
-    compared. Its error is that of the mean over problems, by their pairs, or Hanley and McNeil's (1982) where
-    fewer than 10 problems have both kinds; 0.005 at least. The binormal's means and deviations are those of the scores'
-    logits, the means moved together or apart until its AUC is that one.
+    compared. It is shrunk towards 0.5 as if 2 pairs had said so: of few samples, all in order, little follows. Its
+    error is that of the mean over problems, by their pairs; where fewer than 10 problems have both kinds, or all of
+    them say the same, Hanley and McNeil's (1982); 0.005 at least. The binormal's means and deviations are those of the
+    scores' logits, the means moved together or apart until its AUC is that one.
     """
     if len(right) != len(wrong):
         raise ValueError("right and wrong need one sequence of scores for each problem.")
@@ -192,10 +194,11 @@ def fit_verifier(right: Sequence[Sequence[float]], wrong: Sequence[Sequence[floa
         both = [(np.asarray(empirical.right), np.asarray(empirical.wrong))]
     pairs = np.array([len(r) * len(w) for r, w in both], dtype=float)
     aucs = np.array([_auc(r, w) for r, w in both])
-    auc = float(pairs @ aucs / pairs.sum())
-    if len(both) >= 10:
-        sd = float(np.sqrt(((pairs * (aucs - auc)) ** 2).sum()) / pairs.sum())
-    else:
+    measured = float(pairs @ aucs / pairs.sum())
+    told = float(pairs.sum())
+    auc = (measured * told + 0.5 * _UNSURE_PAIRS) / (told + _UNSURE_PAIRS)
+    sd = float(np.sqrt(((pairs * (aucs - measured)) ** 2).sum()) / pairs.sum())
+    if len(both) < 10 or sd == 0:
         sd = hanley_mcneil(auc, sum(len(r) for r, _ in both), sum(len(w) for _, w in both))
     normal = all(_looks_normal(np.asarray(side)) for side in _logits(empirical))
     return VerifierFit(empirical, _binormal(empirical, auc), auc, max(sd, 0.005), normal)

@@ -18,11 +18,11 @@ from budgets.plans import Offer, VerifierOffer, Wanted
 from budgets.prediction import Options, Strategy, Task, outcomes
 from budgets.uncertainty import FittedTask
 from budgets.verifier_quality import Empirical
-from budgets.voting import MOST_VOTES, Counts
+from budgets.voting import EXACT_ANSWERS, MOST_VOTES, Counts
 
 _SHARES = (0.75, 0.95, 0.999)
-_SHORT_SHARES = (0.5, 0.2, 0.05)
-"""Shares of the responses that end within the lengths that are tried; the short ones only where nothing else fits."""
+_SHORT_SHARES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01)
+"""Shares of the responses that end within the lengths tried; the short ones, of right ones, where nothing else fits."""
 _FIRST = (
     *range(1, 17),
     18,
@@ -74,6 +74,15 @@ class Line:
     calls: Calls
     scoring: Scoring | None
 
+    @property
+    def ended(self) -> float:
+        """Of the right responses that there is room for, the share that ends within the length."""
+        right, room = (
+            self.offer.profile.lengths.right,
+            min(self.offer.room, self.offer.profile.cap or math.inf),
+        )
+        return float(right.finished(self.max_tokens)) / max(1e-300, float(right.finished(room)))
+
     def most(self, allowed: int) -> int:
         """The most samples to look at, of so many allowed."""
         if self.strategy == "best_of_majority" or self.options.select == "weighted":
@@ -81,9 +90,12 @@ class Line:
         return min(allowed, MOST_VOTES) if self.strategy == "majority" else allowed
 
     def samples(self, allowed: int) -> list[int]:
-        """The numbers of samples to look at, of so many allowed."""
+        """The numbers of samples to look at, of so many allowed; where k answers are returned, k and powers of two."""
+        k, most = self.options.k, self.most(allowed)
+        if k > 1:  # each of them takes up to k times as long as for one answer
+            return [n for n in (k, *(1 << i for i in range(k.bit_length(), most.bit_length()))) if n <= most]
         steps = _COARSE if self.strategy == "best_of_majority" else _SAMPLES
-        return list(steps[: bisect_right(steps, self.most(allowed))])
+        return list(steps[: bisect_right(steps, most)])
 
     def accuracies(self, samples: Sequence[int]) -> Array:
         return self.curve.mean(samples, self.task.difficulty)
@@ -177,10 +189,12 @@ class Line:
 def lengths_tried(offer: Offer, wanted: Wanted, short: bool = False) -> list[int]:
     """The caps on a sample's tokens to look at: quantiles of the lengths, or what was measured in place of the largest,
     and a token budget that is below these; never more than there is room for."""
-    tried = {length_within(offer.profile.lengths, share) for share in (_SHORT_SHARES if short else _SHARES)}
+    lengths = offer.profile.lengths
     if short:
-        tried.add(1)
-    elif offer.profile.cap is not None:
+        tried = {max(1, math.ceil(lengths.right.quantile(share))) for share in _SHORT_SHARES}
+    else:
+        tried = {length_within(lengths, share) for share in _SHARES}
+    if offer.profile.cap is not None:
         tried = {min(length, offer.profile.cap) for length in tried}
     tokens = wanted.caps.tokens
     if tokens is not None and tokens < min(tried):
@@ -242,9 +256,13 @@ def _strategies(
     yield "best_of_n", {"select": "argmax"}
     yield "best_of_n", {"select": "weighted"}
     yield "best_of_majority", {"alpha": 0.1}
-    for mark in sorted({0.5, *(_mark(known, share) for share in _ACCEPTED)}):
+    # Of many answers the first accepted one is but one, and how their scores are weighed hardly matters.
+    many = wanted.k > EXACT_ANSWERS
+    for mark in sorted({0.5, *(_mark(known, share) for share in _ACCEPTED if not many)}):
         yield "repeated_sampling", {"accept_at": mark}
-    places = [n for n in (1, 4, 16, 64, 256) if n <= wanted.samples_allowed]
+    places = [n for n in (1, 4, 16, 64, 256) if wanted.k <= n <= wanted.samples_allowed]
+    if many or not places:
+        return
     found = curve("best_of_n", task, known, Options(k=wanted.k)).mean(places, task.difficulty)
     if found[-1] < found.max() - _FALLS:
         for temperature in _TEMPERATURES:

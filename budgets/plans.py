@@ -155,9 +155,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The plan, others by rising cost and rising accuracy, and what to know about it, in plain sentences."""
+    """The plan, others by rising cost and rising accuracy, and what to know about it, in plain sentences.
+
+    `axis`: the cost by which plans are compared, "usd", "eflops" or "tokens": the first that is known of all of them.
+    """
 
     choice: Choice
     frontier: tuple[Choice, ...]
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    axis: str

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from budgets.candidates import HAIR, Candidate, Candidates, candidates
-from budgets.findings import Findings
+from budgets.findings import Findings, number
 from budgets.plan_intervals import MOVED_AT, accuracy_interval, cost_intervals
 from budgets.plan_lines import Line, lines_of
 from budgets.plans import (
@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 _FRONTIER = 8
+_LEAST_ENDED = 0.01
+"""Of right responses, the share that has to end within a plan's length for it to be one."""
+_HOPELESS = 0.01
+_SLACK = 1 - 1e-6
 
 
 def recommend(offers: Sequence[Offer], wanted: Wanted) -> Recommendation:
@@ -56,16 +60,19 @@ def recommend(offers: Sequence[Offer], wanted: Wanted) -> Recommendation:
     """
     able, left_out = _able(offers, wanted)
     lines = [line for offer in able for line in lines_of(offer, wanted)]
-    found = candidates(lines, wanted)
+    found = _ending(candidates(lines, wanted))
     if not found.fits.any():
         found = candidates([line for offer in able for line in lines_of(offer, wanted, short=True)], wanted)
+        found = _ending(found)
     if not found.fits.any():
         raise ValueError(_too_small(found, wanted))
     chosen = _chosen(found, wanted)
     choice = _choice(chosen)
     frontier = tuple(choice if each is chosen else _choice(each) for each in _frontier(found, chosen))
     findings = Findings(found, chosen, choice, wanted, able, _enough(lines, chosen, wanted))
-    return Recommendation(choice, frontier, tuple(reasons(findings)), (*left_out, *warnings(findings)))
+    return Recommendation(
+        choice, frontier, tuple(reasons(findings)), (*left_out, *warnings(findings)), found.axis
+    )
 
 
 def warm(offer: Offer, most_samples: int = 256, k: int = 1) -> Iterator[None]:
@@ -83,7 +90,7 @@ def warm(offer: Offer, most_samples: int = 256, k: int = 1) -> Iterator[None]:
 
 
 def _able(offers: Sequence[Offer], wanted: Wanted) -> tuple[list[Offer], list[str]]:
-    """The offers whose cost is known in every capped unit, and what is left out."""
+    """The offers whose cost is known in every capped unit, measured ones where there are any, and what is left out."""
     if not offers:
         raise ValueError("No model is offered. Name one in model, or several in models.")
     able, left_out = [], []
@@ -95,7 +102,17 @@ def _able(offers: Sequence[Offer], wanted: Wanted) -> tuple[list[Offer], list[st
             able.append(offer)
     if not able:
         raise ValueError(" ".join(left_out))
-    return able, left_out
+    # A wide prior has a chance of everything: it would beat what was measured by what nobody knows.
+    measured = [offer for offer in able if offer.profile.source != "prior"]
+    if not measured:
+        return able, left_out
+    left_out += [
+        f"{offer.model} was left out: nothing was measured of it on this task, and of other models something was. "
+        f"Calibrate it with aliquot calibrate --model {offer.model} --data FILE.jsonl."
+        for offer in able
+        if offer.profile.source == "prior"
+    ]
+    return measured, left_out
 
 
 def _lacking(offer: Offer, wanted: Wanted) -> str | None:
@@ -109,13 +126,18 @@ def _lacking(offer: Offer, wanted: Wanted) -> str | None:
     return None
 
 
+def _ending(found: Candidates) -> Candidates:
+    """The same, but that nothing fits with which hardly any right response ends."""
+    return replace(found, fits=found.fits & found.of(line.ended >= _LEAST_ENDED for line in found.lines))
+
+
 def _too_small(found: Candidates, wanted: Wanted) -> str:
+    whole = found.of(line.ended >= 0.5 * _SLACK for line in found.lines)
     for unit, cap in wanted.caps.given().items():
-        if unit != "samples" and not np.any(found.costs[unit] <= cap):
-            least = float(found.costs[unit].min())
+        if unit != "samples" and not np.any(whole & (found.costs[unit] <= cap)):
             return (
-                f"budget.{unit} of {cap:g} is too small for any plan: the cheapest needs {least:.3g}. "
-                f"Raise budget.{unit} to that or more."
+                f"budget.{unit} of {cap:g} is too small for an answer: before half of the right responses have ended, "
+                f"{number(float(found.costs[unit][whole].min()))} are spent. Raise budget.{unit} to that or more."
             )
     units = " and ".join(f"budget.{unit}" for unit in wanted.caps.given() if unit != "samples")
     return f"No plan fits {units} at once. Raise one of them."
@@ -124,9 +146,20 @@ def _too_small(found: Candidates, wanted: Wanted) -> str:
 def _chosen(found: Candidates, wanted: Wanted) -> Candidate:
     target = wanted.target_accuracy
     reaching = None if target is None else found.cheapest(found.fits & (found.accuracy >= target))
-    chosen = reaching or found.best(found.fits)
+    chosen = reaching or _longest(found) or found.best(found.fits)
     assert chosen is not None  # something fits
     return chosen
+
+
+def _longest(found: Candidates) -> Candidate | None:
+    """Where no plan is right any more, for lack of length, the longest with the fewest samples; None elsewhere.
+
+    Of such plans the cheapest would be worth as much, and throw the budget away.
+    """
+    at = np.flatnonzero(found.fits)
+    length = np.array([line.max_tokens for line in found.lines])[found.place[at]]
+    first = found[at[np.lexsort((found.cost[at], found.samples[at], -length))[0]]]
+    return first if found.accuracy[at].max() < _HOPELESS and first.line.ended < 0.5 else None
 
 
 def _enough(lines: Sequence[Line], chosen: Candidate, wanted: Wanted) -> Candidate | None:
@@ -141,7 +174,7 @@ def _enough(lines: Sequence[Line], chosen: Candidate, wanted: Wanted) -> Candida
 def _frontier(found: Candidates, chosen: Candidate) -> list[Candidate]:
     """Plans that fit by rising cost and rising accuracy, the chosen one among them, a hair apart or more."""
     at = np.flatnonzero(found.fits)
-    at = at[np.lexsort((-found.accuracy[at], found.cost[at]))]
+    at = at[found.ranked(at, found.accuracy)]
     best = np.maximum.accumulate(found.accuracy[at])
     at = at[np.concatenate([[True], found.accuracy[at][1:] > best[:-1]])]
     gap = max(HAIR, float(np.ptp(found.accuracy[at])) / (_FRONTIER - 1))

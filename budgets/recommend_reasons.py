@@ -6,11 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from budgets.findings import UNITS, Findings, cost_of, described, number, percent, samples_of, sentence
+from budgets.findings import (
+    UNITS,
+    Findings,
+    amount,
+    cost_of,
+    described,
+    percent,
+    samples_of,
+    sentence,
+    tokens_of,
+)
 from budgets.first_accepted import best_most
 from budgets.plans import Interval
 
 _SHORT = 0.02
+_NO_GAIN = 0.0005
 
 
 def reasons(findings: Findings) -> Iterator[str]:
@@ -30,13 +41,11 @@ def _prediction(findings: Findings) -> str:
     what = described(findings.chosen)
     if plan.samples > 1 or plan.verifier is not None:
         upto = "up to " if plan.strategy == "repeated_sampling" and plan.samples > 1 else ""
-        what += f", {upto}{samples_of(plan.samples)} of at most {plan.max_tokens:,} tokens,"
+        what += f", {upto}{samples_of(plan.samples)} of at most {tokens_of(plan.max_tokens)},"
     else:
-        what += f" of at most {plan.max_tokens:,} tokens"
+        what += f" of at most {tokens_of(plan.max_tokens)}"
     costs = [
-        f"{number(cost.value)} {named}"
-        for unit, named in UNITS.items()
-        if isinstance(cost := getattr(predicted, unit), Interval)
+        amount(cost.value, unit) for unit in UNITS if isinstance(cost := getattr(predicted, unit), Interval)
     ]
     low, high = percent(predicted.accuracy.low), percent(predicted.accuracy.high)
     return sentence(
@@ -46,12 +55,10 @@ def _prediction(findings: Findings) -> str:
 
 
 def _strategies(findings: Findings) -> Iterator[str]:
-    """The best of each other strategy within the same budget."""
-    found, chosen = findings.found, findings.chosen
+    """The best of each other strategy of the same model within the same budget."""
+    found, chosen, fits = findings.found, findings.chosen, findings.found.fits & findings.same_model
     others = sorted({line.strategy for line in found.lines} - {chosen.line.strategy})
-    rivals = [
-        found.best(found.fits & found.of(line.strategy == name for line in found.lines)) for name in others
-    ]
+    rivals = [found.best(fits & found.of(line.strategy == name for line in found.lines)) for name in others]
     shown = sorted((rival for rival in rivals if rival is not None), key=lambda rival: -rival.accuracy)
     if shown:
         listed = [
@@ -72,8 +79,10 @@ def _samples(findings: Findings) -> Iterator[str]:
         most = found[int(fitting[np.argmax(found.samples[fitting])])]
         gain = most.worth - chosen.worth
         of = "points" if findings.wanted.wrong_answer_cost is None else "hundredths of a right answer"
-        change = f"add {100 * gain:.1f} {of}" if gain >= 0 else f"take {-100 * gain:.1f} {of} away"
-        yield f"More samples would fit, but {most.samples} would {'only ' if gain >= 0 else ''}{change}."
+        change = f"only add {100 * gain:.1f} {of}" if gain > 0 else f"take {-100 * gain:.1f} {of} away"
+        if abs(gain) < _NO_GAIN:
+            change = "add nothing"
+        yield f"More samples would fit, but {most.samples} would {change}."
     elif len(beyond):
         more = found[int(beyond[np.argmin(found.samples[beyond])])]
         caps = findings.wanted.caps.given()
@@ -87,13 +96,15 @@ def _samples(findings: Findings) -> Iterator[str]:
 def _verifier(findings: Findings) -> Iterator[str]:
     """Verifier-based against verifier-free at no more cost (the question of 2502.12118)."""
     found, chosen = findings.found, findings.chosen
-    offered = any(line.verifier for line in found.lines)
-    if not offered:
-        yield "No verifier may be used, so samples vote."
+    if not chosen.line.offer.verifiers:
+        yield "No verifier was offered, so samples vote."
         return
-    with_one = found.of(line.verifier is not None for line in found.lines)
+    fits, with_one = (
+        found.fits & findings.same_model,
+        found.of(line.verifier is not None for line in found.lines),
+    )
     if chosen.line.verifier is None:
-        other = found.best(found.fits & with_one)
+        other = found.best(fits & with_one)
         if other is not None:
             yield (
                 f"A verifier is not worth its cost here: {described(other)} is right in {percent(other.accuracy)} of "
@@ -101,7 +112,7 @@ def _verifier(findings: Findings) -> Iterator[str]:
             )
         return
     cost = chosen.costs[found.axis] * (1 + 1e-9)
-    other = found.best(found.fits & ~with_one & (found.cost <= cost))
+    other = found.best(fits & ~with_one & (found.cost <= cost))
     if other is not None:
         yield (
             f"Without {chosen.line.verifier.name}, {described(other)} is right in {percent(other.accuracy)} of cases "
@@ -112,13 +123,25 @@ def _verifier(findings: Findings) -> Iterator[str]:
 def _length(findings: Findings) -> Iterator[str]:
     line, (right, wrong) = findings.chosen.line, findings.finished
     if right < 1 - _SHORT:
-        cut = "there is no more room after this prompt"
-        if line.max_tokens < line.offer.room:
-            cut = "longer ones would cost more than they gain"
         yield (
-            f"Of right responses {percent(right)} end within {line.max_tokens:,} tokens, of wrong ones "
-            f"{percent(wrong)}; {cut}."
+            f"Of right responses {percent(right)} end within {tokens_of(line.max_tokens)}, of wrong ones "
+            f"{percent(wrong)}; {_why_no_longer(findings)}."
         )
+
+
+def _why_no_longer(findings: Findings) -> str:
+    found, line = findings.found, findings.chosen.line
+    longer = findings.same_model & found.of(each.max_tokens > line.max_tokens for each in found.lines)
+    units = [f"budget.{unit}" for unit in findings.wanted.caps.given() if unit != "samples"]
+    if line.max_tokens >= line.offer.room:
+        return "there is no more room after this prompt"
+    if np.any(longer & found.fits):
+        return "longer ones would cost more than they gain"
+    if line.offer.profile.cap is not None and line.max_tokens >= line.offer.profile.cap:
+        return "longer ones were not measured"
+    if units and (longer.any() or line.ended < 0.5):
+        return f"longer ones do not fit {' and '.join(units)}"
+    return "longer ones were not looked at"
 
 
 def _models(findings: Findings) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from budgets.candidates import HAIR
-from budgets.findings import Findings, cost_of, described, percent, samples_of, sentence
+from budgets.findings import Findings, cost_of, described, percent, samples_of, sentence, tokens_of
 from budgets.first_accepted import ceiling
 
 _DOUBLE = 2
@@ -22,10 +22,14 @@ def _prior(findings: Findings) -> Iterator[str]:
     line = findings.chosen.line
     profile = line.offer.profile
     if profile.source == "prior":
-        yield (
-            f"No profile of {line.offer.model} is kept for this task: these are the wide prior's numbers. Calibrate "
-            f"with aliquot calibrate --model {line.offer.model} --data FILE.jsonl."
-        )
+        why = f"No profile of {line.offer.model} is kept for this task: these are the wide prior's numbers."
+        if profile.feedback:
+            verdicts = "1 verdict" if profile.feedback == 1 else f"{profile.feedback:,} verdicts"
+            why = (
+                f"Nothing of {line.offer.model} was measured on this task: these are the wide prior's numbers, "
+                f"and only {verdicts} on its answers moved them."
+            )
+        yield f"{why} Calibrate with aliquot calibrate --model {line.offer.model} --data FILE.jsonl."
     elif line.verifier is not None and not profile.knows(line.verifier.name):
         yield (
             f"{line.verifier.name} was never measured on this task: how well it tells right from wrong is a guess. "
@@ -83,6 +87,8 @@ def _saturated(findings: Findings) -> Iterator[str]:
     if findings.reaches:
         return
     on = found.of(line is chosen.line for line in found.lines) & found.fits
+    if chosen.line.ended < _FEW:
+        return  # what is lacking is length
     most = int(found.samples[on].max())
     gain = float(found.worth[on].max()) - chosen.worth
     if most >= _DOUBLE * chosen.samples and gain <= HAIR:
@@ -97,7 +103,7 @@ def _cut(findings: Findings) -> Iterator[str]:
     right, _ = findings.finished
     if right < _FEW:
         yield (
-            f"Only {percent(right)} of right responses end within {line.max_tokens:,} tokens, so this "
+            f"Only {percent(right)} of right responses end within {tokens_of(line.max_tokens)}, so this "
             f"leans on the tail of the lengths that were fitted. A larger budget leaves room for whole responses."
         )
 

@@ -75,10 +75,14 @@ class FrontierPlan(Predicted):
 
 
 class Recommendation(BaseModel):
-    """The plan, what it will buy, others by rising cost and accuracy, and what to know, in plain sentences."""
+    """The plan, what it will buy, others by rising cost and accuracy, and what to know, in plain sentences.
+
+    `axis`: the cost by which plans were compared.
+    """
 
     plan: RecommendedPlan
     predicted: Predicted
     frontier: list[FrontierPlan]
     reasons: list[str]
     warnings: list[str]
+    axis: Literal["usd", "eflops", "tokens"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +31,7 @@ async def recommendation(world: World, asked: RecommendRequest) -> dict[str, Any
         field, code = ("prompt_tokens", "invalid_request") if both else ("messages", "missing_parameter")
         raise unreadable(f"{message} what is to be answered. {mend}", field, code)
     check_messages(asked.messages or (), world.limits)
-    if not asked.target_accuracy and not (asked.budget and asked.budget.model_fields_set):
+    if not asked.target_accuracy and not (asked.budget and asked.budget.model_dump(exclude_none=True)):
         message = (
             "budget and target_accuracy are both missing. Say what may be spent, or how often to be right."
         )
@@ -45,21 +44,26 @@ async def recommendation(world: World, asked: RecommendRequest) -> dict[str, Any
 
 async def recommended(world: World, offers: list[Offer], asked: RecommendRequest) -> Recommendation:
     """What `budgets.recommend` says, worked out in a thread."""
+    try:
+        return await world.thinking.run(_recommended, offers, asked, world.limits.samples)
+    except ValueError as error:
+        raise _impossible(str(error)) from error
+
+
+def _recommended(offers: list[Offer], asked: RecommendRequest, most: int) -> Recommendation:
+    """Imports much: call it in a thread."""
     from budgets.plans import Caps, Wanted
     from budgets.recommend import recommend
 
-    try:
-        wanted = Wanted(
-            Caps(**asked.budget.model_dump()) if asked.budget else Caps(),
-            asked.target_accuracy,
-            asked.k or 1,
-            asked.wrong_answer_cost,
-            asked.difficulty,
-            world.limits.samples,
-        )
-        return await asyncio.to_thread(recommend, offers, wanted)
-    except ValueError as error:
-        raise _impossible(str(error)) from error
+    wanted = Wanted(
+        Caps(**asked.budget.model_dump()) if asked.budget else Caps(),
+        asked.target_accuracy,
+        asked.k or 1,
+        asked.wrong_answer_cost,
+        asked.difficulty,
+        most,
+    )
+    return recommend(offers, wanted)
 
 
 def reply(found: Recommendation) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def reply(found: Recommendation) -> dict[str, Any]:
         "frontier": [{"plan": asdict(choice.plan), **_predicted(choice)} for choice in found.frontier],
         "reasons": list(found.reasons),
         "warnings": list(found.warnings),
+        "axis": found.axis,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -106,7 +106,7 @@ def recommend(
     else:
         _show(reply)
     if plot:
-        write(plot, _drawn(reply, list(caps), task).encode(), "--plot")
+        write(plot, _drawn(reply, task).encode(), "--plot")
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _ask(url: str, body: Json) -> dict[str, Any]:
         reply = response.json()
     except ValueError:
         reply = None
-    if not isinstance(reply, dict) or not {"plan", "predicted", "frontier"} <= reply.keys():
+    if not isinstance(reply, dict) or not {"plan", "predicted", "frontier", "axis"} <= reply.keys():
         raise fail(f"{response.url} did not answer a plan; is it an Aliquot?")
     return reply
 
@@ -160,8 +160,12 @@ def _sentence(plan: Json) -> str:
     many = "1 sample" if plan["samples"] == 1 else f"{plan['samples']:,} samples"
     return (
         f"{plan['strategy']}{f' ({params})' if params else ''}: {many} of {plan['model']}, "
-        f"at most {plan['max_tokens']:,} tokens each{verifier}"
+        f"at most {_tokens(plan['max_tokens'])} each{verifier}"
     )
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
 
 
 def _between(triple: Json, form: Any) -> str:
@@ -171,11 +175,12 @@ def _between(triple: Json, form: Any) -> str:
 def _frontier(reply: Json) -> Table:
     """The best that each cost buys; the recommended plan stands out."""
     known = [unit for unit in UNITS if any(point["cost"][unit] for point in reply["frontier"])]
+    known.sort(key=lambda unit: unit != reply["axis"])
     table = Table("what costs buy", "accuracy", *map(UNITS.__getitem__, known), box=None, pad_edge=False)
     table.header_style = "dim"
     for column in table.columns[1:]:
         column.justify = "right"
-    for point, name in zip(reply["frontier"], _names(reply["frontier"]), strict=True):
+    for point, name in zip(reply["frontier"], _names(reply["frontier"])[0], strict=True):
         costs = (point["cost"][unit] for unit in known)
         table.add_row(
             plain(name, "bold" if point["plan"] == reply["plan"] else ""),
@@ -185,33 +190,38 @@ def _frontier(reply: Json) -> Table:
     return table
 
 
-def _names(points: Sequence[Json]) -> Iterator[str]:
-    """What tells each plan from the others, in few words."""
-    plans = [point["plan"] for point in points]
-    models, lengths = ({plan[part] for plan in plans} for part in ("model", "max_tokens"))
-    for plan in plans:
-        select = plan["params"].get("select", "argmax")
-        yield "".join(
-            (
-                plan["strategy"],
-                f" {select}" if select != "argmax" else "",
-                f" ×{plan['samples']:,}",
-                f" with {plan['verifier']}" if plan["verifier"] else "",
-                f" of {plan['model']}" if len(models) > 1 else "",
-                f", up to {plan['max_tokens']:,} tokens" if len(lengths) > 1 else "",
-            )
-        )
+def _names(points: Sequence[Json]) -> tuple[list[str], list[str]]:
+    """What tells each plan from the others, in few words, and what is common to all of them."""
+    parts = [_parts(point["plan"]) for point in points]
+    common = [
+        values[0] for values in zip(*(part[1:] for part in parts), strict=True) if len(set(values)) == 1
+    ]
+    told = [
+        head + "".join(f", {part}" for part in tail if part and part not in common) for head, *tail in parts
+    ]
+    return told, [part for part in common if part]
 
 
-def _drawn(reply: Json, caps: Sequence[str], task: str | None) -> str:
-    """The frontier with the recommended plan, by the first capped unit in which all costs are known, else any."""
+def _parts(plan: Json) -> tuple[str, str, str, str]:
+    """The strategy and its samples, the verifier, the model and the length."""
+    select = plan["params"].get("select", "argmax")
+    return (
+        f"{plan['strategy']}{f' {select}' if select != 'argmax' else ''} ×{plan['samples']:,}",
+        f"with {plan['verifier']}" if plan["verifier"] else "",
+        str(plan["model"]),
+        f"up to {_tokens(plan['max_tokens'])}",
+    )
+
+
+def _drawn(reply: Json, task: str | None) -> str:
+    """The frontier with the recommended plan, by the cost that plans were compared by."""
     points = [*reply["frontier"]]
     if all(point["plan"] != reply["plan"] for point in points):
         chosen = reply["predicted"]
         points.append({"plan": reply["plan"], "accuracy": chosen["accuracy"], "cost": chosen["cost"]})
-    units = [unit for unit in (*caps, *UNITS) if unit in UNITS]
-    unit = next(u for u in units if all(point["cost"][u] for point in points))
+    unit = reply["axis"]
     points.sort(key=lambda point: float(point["cost"][unit]["value"]))
+    names, common = _names(points)
     offered = [
         Offered(
             name,
@@ -221,8 +231,7 @@ def _drawn(reply: Json, caps: Sequence[str], task: str | None) -> str:
             point["accuracy"]["high"],
             chosen=point["plan"] == reply["plan"],
         )
-        for point, name in zip(points, _names(points), strict=True)
+        for point, name in zip(points, names, strict=True)
     ]
-    models = ", ".join(dict.fromkeys(point["plan"]["model"] for point in points))
-    facts = [models, f"task {task}" if task else "no task named"]
+    facts = [*common, f"task {task}" if task else "no task named"]
     return draw_frontier("What a budget buys", facts, offered, UNITS[unit])

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from service.drawing.chart import HEAD, MARGIN, Frame, Place, band, dot, line, page, percent, tens
+from service.drawing.chart import (
+    HEAD,
+    MARGIN,
+    Frame,
+    Place,
+    Ticks,
+    band,
+    dot,
+    line,
+    page,
+    percent,
+    tens,
+    written,
+)
 from service.drawing.svg import element, fitting, plain, text
 
 HUE: Final = "blue"
 LETTER: Final = 6.2
 BOLD: Final = 7.8
 LINE: Final = 14
-NAME: Final = 210
+_LEAST_TICKS: Final = 3
+NAME: Final = 300
 """Pixels that a label may take."""
 
 
@@ -36,7 +51,7 @@ def draw_frontier(heading: str, facts: Sequence[str], offered: Sequence[Offered]
         [share for plan in offered for share in (plan.low, plan.accuracy, plan.high)],
     )
     places = [frame.at(plan.cost, plan.accuracy) for plan in offered]
-    body = [*frame.grid(tens(frame.least, frame.most), unit)]
+    body = [*frame.grid(_ticks(frame.least, frame.most), unit)]
     if len(offered) > 1:
         upper = [frame.at(plan.cost, plan.high) for plan in offered]
         lower = [frame.at(plan.cost, plan.low) for plan in offered]
@@ -48,6 +63,19 @@ def draw_frontier(heading: str, facts: Sequence[str], offered: Sequence[Offered]
     body += _labels(frame, offered, places)
     body.append(text(MARGIN, HEAD - 20, "band: 90 % interval of the accuracy; ring: recommended", "m"))
     return page(heading, facts, body)
+
+
+def _ticks(least: float, most: float) -> Ticks:
+    """Three or more: tens where they are so many, else multiples of a 1, 2 or 5."""
+    found = tens(least, most)
+    if len(found) >= _LEAST_TICKS:
+        return found
+    power = 10.0 ** math.floor(math.log10(most - least))
+    for step in (power * factor for factor in (1.0, 0.5, 0.2, 0.1)):
+        places = range(math.ceil(least / step), math.floor(most / step) + 1)
+        if len(places) >= _LEAST_TICKS:
+            return [(place * step, written(place * step)) for place in places]
+    return found
 
 
 def _about(plan: Offered, unit: str) -> str:

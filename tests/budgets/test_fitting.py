@@ -85,9 +85,21 @@ def test_scores_that_are_normal_pass_for_it_nearly_always():
 
 def test_one_problem_with_both_kinds_has_the_error_of_all_its_pairs():
     fit = fit_verifier([[0.9, 0.8]], [[0.1, 0.85]])
-    assert fit.auc == 0.75
-    assert fit.auc_sd == pytest.approx(hanley_mcneil(0.75, 2, 2))
-    assert fit_verifier([[0.9], []], [[], [0.1]]).auc == 1
+    assert fit.auc == pytest.approx((4 * 0.75 + 2 * 0.5) / 6)
+    assert fit.auc_sd == pytest.approx(hanley_mcneil(fit.auc, 2, 2))
+
+
+def test_next_to_nothing_leaves_the_auc_next_to_unknown():
+    pair = fit_verifier([[0.9], []], [[], [0.1]])
+    assert pair.auc == pytest.approx(2 / 3)
+    low, high = pair.auc_interval
+    assert (low < 0.3, high) == (True, 1.0)
+    # Twenty problems that all agree, each by a single pair, are no proof either.
+    alike = fit_verifier([[0.9]] * 20, [[0.1]] * 20)
+    assert 0.9 < alike.auc < 1
+    assert alike.auc_sd > 0.02
+    many = fit_verifier([[0.9] * 8] * 100, [[0.1] * 8] * 100)
+    assert many.auc > 0.999
 
 
 def test_hanley_mcneil_agrees_with_drawn_scores():

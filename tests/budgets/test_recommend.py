@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from budgets import voting
+from budgets.curves import Curve
 from budgets.difficulty import Beta
 from budgets.first_accepted import best_most, ceiling
 from budgets.fitting import DifficultyFit, WrongAnswersFit, fit_verifier
@@ -21,6 +23,7 @@ from budgets.profiles import Profile
 from budgets.recommend import Caps, Offer, VerifierOffer, Wanted, recommend, warm
 from budgets.tariff import Tariff
 from budgets.uncertainty import accuracies
+from budgets.voting import EXACT_ANSWERS, average_wins, majority_wins
 from budgets.wrong_answers import WrongAnswers
 
 SMALL = ModelShape(0.6e9, 0.6e9, num_layers=28, num_attention_heads=16, num_kv_heads=8, head_dim=128)
@@ -212,7 +215,7 @@ def test_no_verifier_offered_means_none_used():
     found = recommend([offer(verifiers=())], Wanted(Caps(samples=32)))
     assert {choice.plan.verifier for choice in (found.choice, *found.frontier)} == {None}
     assert {choice.plan.strategy for choice in found.frontier} == {"majority"}
-    assert "No verifier may be used, so samples vote." in found.reasons
+    assert "No verifier was offered, so samples vote." in found.reasons
 
 
 def test_a_verifier_that_costs_more_than_it_brings_is_left_out_and_it_is_said_why():
@@ -267,6 +270,88 @@ def test_a_token_budget_below_one_response_still_gets_a_plan_and_a_warning():
     assert (found.choice.plan.samples, found.choice.plan.max_tokens) == (1, 144)  # an eighth of 128 at a time
     assert found.choice.predicted.tokens.value <= 150
     assert any("leans on the tail" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("cap", [{"tokens": 60.0}, {"eflops": 3e11}, {"usd": 1e-7}])
+def test_a_budget_too_small_for_an_answer_is_refused_with_one_that_is_not(cap):
+    [unit] = cap
+    with pytest.raises(ValueError, match=rf"budget\.{unit} of .* is too small for an answer") as refused:
+        recommend([offer()], Wanted(Caps(**cap)))
+    enough = float(str(refused.value).partition("ended, ")[2].partition(" are spent")[0].replace(",", ""))
+    found = recommend([offer()], Wanted(Caps(**{unit: 1.01 * enough})))
+    assert found.choice.predicted.accuracy.value > 0.1
+
+
+def test_where_responses_are_cut_the_longest_that_fits_is_drawn_once_and_the_reasons_agree():
+    found = recommend([offer()], Wanted(Caps(tokens=104.0)))
+    assert (found.choice.plan.samples, found.choice.plan.max_tokens) == (1, 104)
+    told = " ".join((*found.reasons, *found.warnings))
+    assert "longer ones do not fit budget.tokens" in told
+    assert not any(words in told for words in ("cost more than they gain", "add 0.0", "Past saturation"))
+
+
+def test_what_nobody_measured_is_left_out_where_another_model_was_measured():
+    guess = offer(model="unknown", profile=Profile.prior())
+    found = recommend([guess, offer()], Wanted(Caps(samples=8), most_samples=8))
+    assert {choice.plan.model for choice in (found.choice, *found.frontier)} == {"small"}
+    assert found.warnings[0].startswith("unknown was left out")
+    assert "--model unknown" in found.warnings[0]
+    alone = recommend([guess], Wanted(Caps(samples=8), most_samples=8))
+    assert alone.choice.plan.model == "unknown"
+
+
+def test_verdicts_alone_are_told_apart_from_measurements():
+    moved = offer(profile=replace(Profile.prior(), feedback=3))
+    found = recommend([moved], Wanted(Caps(samples=4), most_samples=4))
+    assert "Nothing of small was measured" in found.warnings[0]
+    assert "only 3 verdicts" in found.warnings[0]
+
+
+def test_a_single_sample_needs_no_verifier_that_is_free():
+    free = VerifierOffer("prm", None, free=True)
+    found = recommend([offer(verifiers=(free,))], Wanted(Caps(samples=1)))
+    assert {choice.plan.verifier for choice in (found.choice, *found.frontier)} == {None}
+
+
+def test_the_axis_is_the_first_cost_that_all_models_have():
+    unpriced = offer(model="unpriced", tariff=tariff(usd=None))
+    wanted = Wanted(Caps(samples=4), most_samples=4)
+    bare = offer(tariff=None, verifiers=())
+    assert [recommend(each, wanted).axis for each in ([offer()], [offer(), unpriced], [bare])] == [
+        "usd", "eflops", "tokens"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", [2, 4, 16, 128])
+def test_many_answers_ask_for_few_and_small_tables(monkeypatch, k):
+    answers, worked_out = [], []
+    beaten, row = WrongAnswers.beaten, Curve._row
+
+    def counted(self, below, most=0, above=None, last=None):
+        answers.append(most)
+        return beaten(self, below, most, above, last)
+
+    def counting(self, samples):
+        worked_out.append(samples)
+        return row(self, samples)
+
+    monkeypatch.setattr(WrongAnswers, "beaten", counted)
+    monkeypatch.setattr(Curve, "_row", counting)
+    fresh = WrongAnswersFit(WrongAnswers.even(11, 0.31 + k / 1000), 0.1)
+    found = recommend([offer(profile=replace(profile(), wrong=fresh))], Wanted(Caps(samples=256), k=k))
+    assert found.choice.plan.samples >= k
+    assert 0 < len(worked_out) < 400
+    assert max(answers, default=0) < EXACT_ANSWERS
+
+
+@pytest.mark.parametrize("wrong", [WrongAnswers(4.7), WrongAnswers.even(12, 0.4), WrongAnswers(1.5, 0.3)])
+def test_votes_for_more_answers_than_are_counted_exactly_are_right_to_a_few_points(monkeypatch, wrong):
+    p = np.linspace(0.02, 0.9, 20)
+    approximate = average_wins(majority_wins(wrong, 64, 5), p, 1 - p, 64)
+    monkeypatch.setattr(voting, "EXACT_ANSWERS", 5)
+    exact = average_wins(majority_wins.__wrapped__(wrong, 64, 5), p, 1 - p, 64)
+    assert approximate == pytest.approx(exact, abs=0.05)
+    assert float(np.abs(approximate - exact).mean()) < 0.015
 
 
 def test_with_a_price_on_wrong_answers_no_more_samples_than_are_worth_it_are_drawn():
@@ -410,5 +495,5 @@ def test_offers_that_nothing_can_be_made_of_are_refused_with_the_mend():
         VerifierOffer("judge", generates=-3)
     with pytest.raises(ValueError, match=r"budget\.usd cannot be predicted.*usd_per_hour"):
         recommend([offer(tariff=tariff(usd=None))], Wanted(Caps(usd=1.0)))
-    with pytest.raises(ValueError, match=r"budget\.eflops of 1000 is too small for any plan.*Raise"):
+    with pytest.raises(ValueError, match=r"budget\.eflops of 1000 is too small for an answer.*Raise"):
         recommend([offer()], Wanted(Caps(eflops=1000.0)))

@@ -49,7 +49,9 @@ async def test_a_plan_keeps_to_the_budget_and_says_that_it_rests_on_the_prior(se
 
 
 async def test_the_frontier_rises_in_cost_and_in_accuracy(served):
-    frontier = (await asked(served, WISH))["frontier"]
+    reply = await asked(served, WISH)
+    frontier = reply["frontier"]
+    assert reply["axis"] == "tokens"
     assert len(frontier) > 1
     for cheaper, dearer in itertools.pairwise(frontier):
         assert cheaper["accuracy"]["value"] < dearer["accuracy"]["value"]
@@ -112,6 +114,7 @@ async def test_verifiers_that_ask_for_something_are_there_only_where_they_are_na
 CASES = {
     "neither budget nor target": ({"budget": None}, 400, "budget", "Say what may be spent"),
     "an empty budget": ({"budget": {}}, 400, "budget", "Say what may be spent"),
+    "a budget of nothing": ({"budget": {"samples": None}}, 400, "budget", "Say what may be spent"),
     "an unknown verifier": ({"verifiers": ["self_certainty", "oracle"]}, 422, "verifiers.1", "There are"),
     "an unknown model": ({"model": "gpt-9"}, 404, "model", MODEL),
     "an unknown one of several": ({"models": [MODEL, "gpt-9"]}, 404, "models.1", MODEL),

@@ -21,14 +21,20 @@ def triple(value: float) -> dict:
 def point(samples: int, accuracy: float, *, usd: float | None = None, **more) -> dict:
     plan = {"model": "m", "strategy": "best_of_n", "params": {"select": "argmax", "temperature": 1.0}}
     plan |= {"samples": samples, "max_tokens": 512, "verifier": "orm"} | more
-    cost = {"eflops": triple(1e12 * samples), "usd": usd and triple(usd), "seconds": None}
+    cost = {"eflops": triple(1e12 * samples), "usd": None if usd is None else triple(usd), "seconds": None}
     return {"plan": plan, "accuracy": triple(accuracy), "cost": cost | {"tokens": triple(300 * samples)}}
 
 
-def reply(chosen: int, *points: dict) -> dict:
+def reply(chosen: int, *points: dict, axis: str = "usd") -> dict:
     predicted = {part: points[chosen][part] for part in ("accuracy", "cost")}
     told = {"reasons": ["[/b] 8 samples pay."], "warnings": ["Nothing was measured.\x1b[31m"]}
-    return {"plan": points[chosen]["plan"], "predicted": predicted, "frontier": [*points], **told}
+    return {
+        "plan": points[chosen]["plan"],
+        "predicted": predicted,
+        "frontier": [*points],
+        "axis": axis,
+        **told,
+    }
 
 
 CANNED = reply(1, point(1, 0.4, usd=0.001), point(8, 0.6, usd=0.01), point(64, 0.7, usd=0.09))
@@ -70,7 +76,7 @@ async def test_the_plan_its_predictions_the_frontier_and_the_reasons_are_shown(c
     rows = [line.split() for line in lines]
     assert ["accuracy", "60.0", "%", "48.0", "%", "to", "72.0", "%"] in rows
     assert ["tokens", "2,400", "1,920", "to", "2,880"] in rows
-    assert ["best_of_n", "×64", "with", "orm", "70.0", "%", "0.09", "6.4e+13", "19,200"] in rows
+    assert ["best_of_n", "×64", "70.0", "%", "0.09", "6.4e+13", "19,200"] in rows
     assert "[/b] 8 samples pay." in lines
     assert "Nothing was measured.[31m" in lines
 
@@ -104,21 +110,22 @@ async def test_json_is_the_reply_itself(canned):
 
 
 @pytest.mark.parametrize(
-    ("caps", "costs"),
+    ("axis", "costs"),
     [
-        ((), ["0.001 USD", "0.01 USD", "0.09 USD"]),
-        (("--tokens", "5000"), ["300 tokens", "2400 tokens", "1.92e+04 tokens"]),
-        (("--seconds", "9"), ["0.001 USD", "0.01 USD", "0.09 USD"]),
-        (("--samples", "9", "--eflops", "1e15"), ["1e+12 FLOP", "8e+12 FLOP", "6.4e+13 FLOP"]),
+        ("usd", ["0.001 USD", "0.01 USD", "0.09 USD"]),
+        ("tokens", ["300 tokens", "2400 tokens", "1.92e+04 tokens"]),
+        ("eflops", ["1e+12 FLOP", "8e+12 FLOP", "6.4e+13 FLOP"]),
     ],
 )
-async def test_the_plot_takes_the_capped_unit_where_it_is_known(canned, tmp_path, caps, costs):
-    words = ("--target-accuracy", "0.5", *caps, "--plot", str(tmp_path / "x.svg"))
+async def test_the_plot_takes_the_unit_that_the_plans_were_compared_in(canned, tmp_path, axis, costs):
+    canned.answer = CANNED | {"axis": axis}
+    words = ("--target-accuracy", "0.5", "--plot", str(tmp_path / "x.svg"))
     result = await aliquot("recommend", "7 + 8?", *words, url=canned.url)
     assert result.exit_code == 0, result.output
     told = [tip.splitlines() for tip in tooltips((tmp_path / "x.svg").read_text())]
     assert [lines[2] for lines in told] == costs
-    assert [lines[0] for lines in told if "recommended" in lines] == ["best_of_n ×8 with orm"]
+    assert [lines[0] for lines in told if "recommended" in lines] == ["best_of_n ×8"]
+    assert "with orm · m · up to 512 tokens" in (tmp_path / "x.svg").read_text()
 
 
 def test_names_tell_models_lengths_and_selections_where_these_differ():
@@ -127,17 +134,17 @@ def test_names_tell_models_lengths_and_selections_where_these_differ():
         point(8, 0.6, max_tokens=1024),
         point(1, 0.2, strategy="majority", verifier=None, params={"stop": "never"}),
     ]
-    names = {tip.splitlines()[0] for tip in tooltips(_drawn(reply(0, *points), [], None))}
+    names = {tip.splitlines()[0] for tip in tooltips(_drawn(reply(0, *points, axis="tokens"), None))}
     assert names == {
-        "best_of_n weighted ×4 with orm of small, up to 512 tokens",
-        "best_of_n ×8 with orm of m, up to 1,024 tokens",
-        "majority ×1 of m, up to 512 tokens",
+        "best_of_n weighted ×4, with orm, small, up to 512 tokens",
+        "best_of_n ×8, with orm, m, up to 1,024 tokens",
+        "majority ×1, m, up to 512 tokens",
     }
 
 
 def test_a_plan_that_is_not_on_the_frontier_is_drawn_too():
-    given = reply(1, point(1, 0.4), point(8, 0.6)) | {"frontier": [point(1, 0.4)]}
-    assert sum("recommended" in tip for tip in tooltips(_drawn(given, [], "t"))) == 1
+    given = reply(1, point(1, 0.4), point(8, 0.6), axis="tokens") | {"frontier": [point(1, 0.4)]}
+    assert sum("recommended" in tip for tip in tooltips(_drawn(given, "t"))) == 1
 
 
 share = st.floats(0, 1)
@@ -150,7 +157,7 @@ share = st.floats(0, 1)
 def test_any_frontier_is_drawn(points, data):
     some = [point(n, accuracy, usd=usd) for n, accuracy, usd in points]
     chosen = data.draw(st.integers(0, len(some) - 1))
-    assert len(tooltips(_drawn(reply(chosen, *some), ["usd"], None))) == len(some)
+    assert len(tooltips(_drawn(reply(chosen, *some), None))) == len(some)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -32,6 +33,13 @@ def test_each_plan_is_a_named_dot_and_the_recommended_one_is_in_a_ring():
     assert {plan.name for plan in PLANS} <= set(words(drawn))
     assert "tokens" in words(drawn)
     assert len(with_kind(drawn, "band")) == len(with_kind(drawn, "line")) == 1
+
+
+def test_the_axis_has_three_ticks_and_more_however_narrow_it_is():
+    for least, factor in itertools.product((3e-5, 0.7, 12.0, 2.3e3, 9e14), (1.0, 1.6, 2.5, 4.0, 50.0)):
+        ends = (Offered("a", least, 0.3, 0.2, 0.4), Offered("b", least * factor, 0.5, 0.4, 0.6))
+        ticks = [label.text for label in with_kind(picture(ends), "mid")][:-1]
+        assert 3 <= len(ticks) == len(set(ticks)), (least, factor, ticks)
 
 
 def test_a_single_plan_is_a_dot_without_a_line():
