@@ -118,21 +118,6 @@ class Ledger:
             return "eflops"
         return "usd" if self.budget.usd is not None and total.usd > self.budget.usd else None
 
-    def can_reserve(
-        self,
-        sequences: int,
-        tokens_each: int,
-        *,
-        begins: bool = True,
-        aside: int = 0,
-        whole: bool = False,
-        price: Price = unpriced,
-        beside: Price = unpriced,
-    ) -> bool:
-        """Whether `reserve` with the same arguments would grant at least one sequence."""
-        granted = self._trim(sequences, tokens_each, begins, aside, whole, price, beside)
-        return isinstance(granted, Reservation)
-
     def reserve(
         self,
         sequences: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 
@@ -41,6 +41,16 @@ class Pricing:
 UNPRICED: Final = Pricing()
 
 
+class Room(TypedDict):
+    """What a call asks the ledger for; see `Ledger.reserve`."""
+
+    sequences: int
+    tokens_each: int
+    aside: int
+    price: Price
+    beside: Price
+
+
 class Calls:
     """The prices of a run's calls.
 
@@ -52,6 +62,28 @@ class Calls:
         self.pricing = pricing
         self._prompt = len(problem.prompt)
         self._bytes = len(msgspec.json.encode(problem.messages)) if pricing.verifier else 0
+
+    def wanted(
+        self, prefixes: Sequence[Sequence[int]], n: int, max_tokens: int, verdict_tokens: int | None
+    ) -> Room:
+        """Room for `n` continuations of each prefix, and for a verdict of so many tokens on each; None: for none."""
+        return {
+            "sequences": len(prefixes) * n,
+            "tokens_each": max_tokens,
+            "aside": verdict_tokens or 0,
+            "price": self.most(prefixes),
+            "beside": self.verdicts_on(prefixes, verdict_tokens),
+        }
+
+    def again(self, draw: Draw) -> Room:
+        """Room for a recorded call: what it took then."""
+        return {
+            "sequences": draw.most // max(1, draw.max_tokens),
+            "tokens_each": draw.max_tokens,
+            "aside": 0,
+            "price": lambda *_: draw.charge,
+            "beside": unpriced,
+        }
 
     def most(self, prefixes: Sequence[Sequence[int]]) -> Price:
         """The price of continuing the first of `prefixes`."""

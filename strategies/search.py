@@ -7,21 +7,22 @@ import random
 from array import array
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from budgets.budget import BudgetExhausted, Unit
-from budgets.ledger import NOTHING, Ledger, Reservation
+from budgets.ledger import Ledger, Reservation
 from budgets.tariff import Charge
 from engines.base import Call, Chunk, Engine, EngineError
 from strategies.advice import Advisor, Unadvised
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
 from strategies.calls import Finished, plain, stream
+from strategies.embedding import Embedding
 from strategies.journal import Draw, Journal, Record, Settled
 from strategies.pricing import UNPRICED, Calls, Pricing
 from strategies.scoring import Scoring, digest
 from verifiers.answers import Answers
-from verifiers.base import Embedded, Embedder, Verifier
+from verifiers.base import Embedder, Verifier
 
 Event = Mapping[str, Any]
 T = TypeVar("T")
@@ -60,11 +61,11 @@ class Search:
         self.trace: list[Event] = []
         self.warnings: list[str] = []
         self.failure: EngineError | None = None
-        self._embedder = embedder
         self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
         self._calls = Calls(pricing, problem)
+        self._embedding = Embedding(embedder, ledger, self._calls) if embedder else None
         self._scoring = (
             Scoring(verifier, ledger, problem.messages, self.journal, self._calls) if verifier else None
         )
@@ -160,7 +161,12 @@ class Search:
         """
         asked = len(prefixes) * n
         recorded = self.journal.draw()
-        reservation = self._reserve(prefixes, n, max_tokens, begins, owes, recorded)
+        verdict = self.verifier.max_tokens if self.verifier and owes else None
+        if recorded:
+            reservation = self._ledger.reserve(**self._calls.again(recorded), begins=begins)
+        else:
+            asked_for = self._calls.wanted(prefixes, n, max_tokens, verdict)
+            reservation = self._ledger.reserve(**asked_for, begins=begins)
         if reservation.sequences < asked:
             self._limited_by = reservation.trimmed_by
             prefixes = prefixes[: reservation.sequences]
@@ -202,33 +208,20 @@ class Search:
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]] | None:
         """A vector for each text; None where no embedder is configured, or it fails, which a warning says."""
-        if self._embedder is None:
+        if self._embedding is None:
             return None
-        price = self._calls.embedding(texts)
-        if price is None and self._ledger.budget.priced:
+        if self._embedding.unpriced:
             self.warn(
                 "What embedding steps costs is not known: configure the path and hardware of its model."
             )
-        charge = price or NOTHING
-        reservation = self._ledger.reserve(1, 0, begins=False, price=lambda *_: charge)
-        embedded: Embedded | str = ""
-        try:
-            embedded = await self.settled(partial(self._ask_embedder, self._embedder, texts))
-        finally:
-            if isinstance(embedded, Embedded):
-                charge = self._calls.embedded(embedded.read, len(texts)).within(reservation.charge)
-            read = embedded.read if isinstance(embedded, Embedded) else 0
-            self._ledger.settle(reservation, 0, verifier_tokens=read, charge=charge)
+        recorded = self.journal.settled()
+        embedded = await self._embedding.ask(texts, recorded.value if recorded else None)
+        if recorded is None:
+            self.journal.add(Settled(embedded))
         if isinstance(embedded, str):
             self.warn(f"Steps were compared by their texts alone, since embedding them failed: {embedded}")
             return None
         return list(embedded.vectors)
-
-    async def _ask_embedder(self, embedder: Embedder, texts: Sequence[str]) -> Embedded | str:
-        try:
-            return await embedder.embed(texts, seconds=self._ledger.seconds_left)
-        except EngineError as failure:
-            return str(failure)
 
     async def settled(self, find: Callable[[], Awaitable[T]]) -> T:
         """What `find` finds out, recorded; in a replay, what it found then. For all that might differ the next time."""
@@ -279,32 +272,6 @@ class Search:
         else:
             await plain(self._engine, call, draw, seconds)
         self.journal.add(draw)
-
-    def _reserve(
-        self,
-        prefixes: Sequence[tuple[int, ...]],
-        n: int,
-        max_tokens: int,
-        begins: bool,
-        owes: bool,
-        recorded: Draw | None,
-    ) -> Reservation:
-        """Room for a call, and for verdicts on its samples; for a recorded one, as much as it took then."""
-        if recorded:
-            charge = recorded.charge
-            sequences = recorded.most // max(1, recorded.max_tokens)
-            return self._ledger.reserve(
-                sequences, recorded.max_tokens, begins=begins, price=lambda *_: charge
-            )
-        verdict = self.verifier.max_tokens if self.verifier and owes else None
-        return self._ledger.reserve(
-            len(prefixes) * n,
-            max_tokens,
-            begins=begins,
-            aside=verdict or 0,
-            price=self._calls.most(prefixes),
-            beside=self._calls.verdicts_on(prefixes, verdict),
-        )
 
     def _settle(self, reservation: Reservation, draw: Draw, seconds: float) -> None:
         usage = draw.usage
