@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Literal
 import aiohttp
 
 from engines import guard
+from engines.children import end
 from engines.devices import Device, detect_device
 from engines.launch_log import LaunchFailed, failure, last_word
 
@@ -169,7 +169,7 @@ class Supervisor:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
             self._watching = None
-        await self._end()
+        await end(self._process)
         self.state = "stopped"
 
     async def _launch(self, phase: str) -> None:
@@ -180,10 +180,10 @@ class Supervisor:
                 await self._telling(f"{phase} vLLM with {self._spec.served_name}", self._healthy())
                 await self._telling(f"warming up {self._spec.served_name}", self._warm_up())
         except TimeoutError as error:
-            await self._end()
+            await end(self._process)
             raise self._failed(f"vLLM was not ready after {self._start_timeout:.0f} s.") from error
         except BaseException:
-            await self._end()
+            await end(self._process)
             raise
         self.state = "ready"
         self._tell(f"{self._spec.served_name} is ready")
@@ -249,7 +249,7 @@ class Supervisor:
             self.state = "restarting"
             attempt = 0
             while self.state == "restarting":
-                await self._end()
+                await end(self._process)
                 await asyncio.sleep(min(LONGEST_PAUSE, 2.0**attempt))
                 self.restarts += 1
                 attempt += 1
@@ -279,16 +279,6 @@ class Supervisor:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError):
             return None
-
-    async def _end(self) -> None:
-        if self._process is None or self._process.returncode is not None:
-            return
-        self._process.terminate()
-        try:
-            await asyncio.wait_for(self._process.wait(), guard.GRACE + 5.0)
-        except TimeoutError:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
 
     def _failed(self, what: str, status: int | None = None) -> LaunchFailed:
         return failure(what, self._log_path, self._log_start, status)

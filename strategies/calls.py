@@ -83,6 +83,13 @@ async def stream(
             draw.failure = EngineGarbage("The engine returned no sample.")
 
 
+async def replay(draw: Draw, finished: Finished | None) -> None:
+    """Tell `finished` of the samples of a recorded call, as when they came."""
+    for drawn in draw.drawn:
+        if finished and await finished(drawn, draw.max_tokens):
+            return
+
+
 def _charge(draw: Draw, arrived: int) -> None:
     """Charge what arrived, or what the engine counted where that is more: samples that failed cost as well."""
     draw.tokens = min(draw.most, max(arrived, draw.usage.completion_tokens or 0))

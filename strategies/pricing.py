@@ -63,26 +63,26 @@ class Calls:
         self._prompt = len(problem.prompt)
         self._bytes = len(msgspec.json.encode(problem.messages)) if pricing.verifier else 0
 
-    def wanted(
-        self, prefixes: Sequence[Sequence[int]], n: int, max_tokens: int, verdict_tokens: int | None
+    def room(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        n: int,
+        max_tokens: int,
+        verdict_tokens: int | None,
+        recorded: Draw | None = None,
     ) -> Room:
-        """Room for `n` continuations of each prefix, and for a verdict of so many tokens on each; None: for none."""
+        """Room for `n` continuations of each prefix, and for a verdict of so many tokens on each; None: for none.
+
+        For a call that is recorded, what it took then.
+        """
+        if recorded:
+            return _again(recorded)
         return {
             "sequences": len(prefixes) * n,
             "tokens_each": max_tokens,
             "aside": verdict_tokens or 0,
             "price": self.most(prefixes),
             "beside": self.verdicts_on(prefixes, verdict_tokens),
-        }
-
-    def again(self, draw: Draw) -> Room:
-        """Room for a recorded call: what it took then."""
-        return {
-            "sequences": draw.most // max(1, draw.max_tokens),
-            "tokens_each": draw.max_tokens,
-            "aside": 0,
-            "price": lambda *_: draw.charge,
-            "beside": unpriced,
         }
 
     def most(self, prefixes: Sequence[Sequence[int]]) -> Price:
@@ -167,6 +167,16 @@ class Calls:
         if self.pricing.learn and seconds is not None and whole:
             self.pricing.learn(*tariff.roofline(workload), seconds)
         return tariff.price(workload)
+
+
+def _again(draw: Draw) -> Room:
+    return {
+        "sequences": draw.most // max(1, draw.max_tokens),
+        "tokens_each": draw.max_tokens,
+        "aside": 0,
+        "price": lambda *_: draw.charge,
+        "beside": unpriced,
+    }
 
 
 def _size(text: str) -> int:

@@ -16,7 +16,7 @@ from budgets.tariff import Charge
 from engines.base import Call, Chunk, Engine, EngineError
 from strategies.advice import Advisor, Unadvised
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
-from strategies.calls import Finished, plain, stream
+from strategies.calls import Finished, plain, replay, stream
 from strategies.embedding import Embedding
 from strategies.journal import Draw, Journal, Record, Settled
 from strategies.pricing import UNPRICED, Calls, Pricing
@@ -66,9 +66,8 @@ class Search:
         self._limited_by: Unit | None = None
         self._calls = Calls(pricing, problem)
         self._embedding = Embedding(embedder, ledger, self._calls) if embedder else None
-        self._scoring = (
-            Scoring(verifier, ledger, problem.messages, self.journal, self._calls) if verifier else None
-        )
+        parts = ledger, problem.messages, self.journal, self._calls
+        self._scoring = Scoring(verifier, *parts) if verifier else None
         self._call_seeds = None if seed is None else random.Random(seed)
         self._listen = listen
         self._live = live
@@ -86,9 +85,9 @@ class Search:
     @property
     def least_charge(self) -> Charge:
         """What the shortest answer costs, and what judges it."""
-        prefixes = [self.problem.prompt]
         verdict = self.verifier.max_tokens if self.verifier else None
-        return self._calls.most(prefixes)(1, 1) + self._calls.verdicts_on(prefixes, verdict)(1, 1)
+        room = self._calls.room([self.problem.prompt], 1, 1, verdict)
+        return room["price"](1, 1) + room["beside"](1, 1)
 
     @property
     def samples_begun(self) -> int:
@@ -155,29 +154,22 @@ class Search:
 
         What does not fit the budget is trimmed. `finished` is awaited with each sample as it ends; once it returns
         True the samples still running are cancelled, and only what they generated is charged. `begins` says whether
-        these are new samples, `owes` whether each is to be scored, so that tokens are kept for that, `logprobs`
-        that token log-probabilities are wanted whatever the verifier needs. Raises
-        BudgetExhausted where nothing fits or finished in time, EngineError where the engine fails with nothing to show.
+        these are new samples, `owes` whether each is to be scored, so that tokens are kept for that, `logprobs` that
+        token log-probabilities are wanted whatever the verifier needs. Raises BudgetExhausted where nothing fits or
+        finished in time, EngineError where the engine fails with nothing to show.
         """
-        asked = len(prefixes) * n
         recorded = self.journal.draw()
         verdict = self.verifier.max_tokens if self.verifier and owes else None
-        if recorded:
-            reservation = self._ledger.reserve(**self._calls.again(recorded), begins=begins)
-        else:
-            asked_for = self._calls.wanted(prefixes, n, max_tokens, verdict)
-            reservation = self._ledger.reserve(**asked_for, begins=begins)
-        if reservation.sequences < asked:
-            self._limited_by = reservation.trimmed_by
+        room = self._calls.room(prefixes, n, max_tokens, verdict, recorded)
+        reservation = self._ledger.reserve(**room, begins=begins)
+        limited_by = recorded.limited_by if recorded else reservation.trimmed_by
+        if reservation.sequences < len(prefixes) * n:
+            self._limited_by = limited_by
             prefixes = prefixes[: reservation.sequences]
             n = reservation.sequences // len(prefixes)
-        call = self._call(prefixes, n, reservation.tokens_each, stop, logprobs)
-        draw = recorded or Draw(
-            len(prefixes),
-            reservation.tokens_each,
-            most=reservation.tokens,
-            limited_by=reservation.trimmed_by,
-        )
+        each, most = reservation.tokens_each, reservation.tokens
+        call = self._call(prefixes, n, each, stop, logprobs)
+        draw = recorded or Draw(len(prefixes), each, most, limited_by=limited_by)
         began = self._ledger.seconds
         try:
             await self._make(call, draw, finished)
@@ -211,9 +203,7 @@ class Search:
         if self._embedding is None:
             return None
         if self._embedding.unpriced:
-            self.warn(
-                "What embedding steps costs is not known: configure the path and hardware of its model."
-            )
+            self.warn("What embedding costs is not known: configure the path and hardware of its model.")
         recorded = self.journal.settled()
         embedded = await self._embedding.ask(texts, recorded.value if recorded else None)
         if recorded is None:
@@ -262,13 +252,11 @@ class Search:
     async def _make(self, call: Call, draw: Draw, finished: Finished | None) -> None:
         """Fill `draw`: from the journal, where it stands there already, or with a call."""
         if draw in self.journal:
-            for drawn in draw.drawn:
-                if finished and await finished(drawn, draw.max_tokens):
-                    break
+            await replay(draw, finished)
             return
-        seconds = self._ledger.seconds_left
-        if finished or self._live or self._ledger.budget.seconds is not None:
-            await stream(self._engine, call, draw, seconds, finished, self._hear if self._live else None)
+        seconds, heard = self._ledger.seconds_left, self._hear if self._live else None
+        if finished or heard or self._ledger.budget.seconds is not None:
+            await stream(self._engine, call, draw, seconds, finished, heard)
         else:
             await plain(self._engine, call, draw, seconds)
         self.journal.add(draw)

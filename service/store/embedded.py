@@ -8,12 +8,12 @@ import fcntl
 import importlib.util
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Final
 
 from engines import guard
+from engines.children import end
 from service.logs import logger
 from service.settings import SettingsError
 
@@ -144,7 +144,7 @@ class EmbeddedServer:
                         raise SettingsError(f"The store did not start. {self._last_word()}")
                     await asyncio.sleep(POLL)
         except TimeoutError as error:
-            await self._end_process()
+            await end(self._process)
             message = f"The store did not answer within {START_SECONDS:.0f} s. {self._last_word()}"
             raise SettingsError(message) from error
 
@@ -175,21 +175,11 @@ class EmbeddedServer:
                 logger().warning("store_restarted")
 
     async def _end(self) -> None:
-        await self._end_process()
+        await end(self._process)
         for opened in (self._lock, self._directory):
             if opened >= 0:
                 os.close(opened)
         self._lock = self._directory = -1
-
-    async def _end_process(self) -> None:
-        if self._process is None or self._process.returncode is not None:
-            return
-        self._process.terminate()
-        try:
-            await asyncio.wait_for(self._process.wait(), guard.GRACE + 5.0)
-        except TimeoutError:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
 
     def _last_word(self) -> str:
         """Its log's last line, and where the log is."""

@@ -105,6 +105,15 @@ async def test_a_replay_costs_what_the_run_did():
     assert again.engine.calls == []
 
 
+async def test_a_replay_names_the_budget_that_trimmed_the_run():
+    script, budget = ["a" * 20] * 16, Budget(16, 40)
+    first = await run(Majority(), script, budget)
+    again = await run(Majority(), [], budget, journal=first.search.journal.records)
+    assert first.ledger.spent.samples == 2
+    assert again.outcome == first.outcome
+    assert again.outcome.stopped_because == "budget_tokens"
+
+
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 async def test_a_replay_under_other_prices_costs_what_was_paid_then_and_keeps_to_the_cap(factor):
     budget, first, again = await replayed(factor)
@@ -186,7 +195,7 @@ async def test_what_is_embedded_is_paid_for_or_told_to_be_unknown():
 
     known, unknown = await ran(Pricing(TARIFF, embedder=TARIFF)), await ran(Pricing(TARIFF))
     assert known.ledger.spent.charge.eflops > unknown.ledger.spent.charge.eflops
-    assert any("embedding steps costs is not known" in warning for warning in unknown.search.warnings)
+    assert any("embedding costs is not known" in warning for warning in unknown.search.warnings)
     assert not any("embedding" in warning for warning in known.search.warnings)
 
 

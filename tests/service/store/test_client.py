@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from engines.children import end
 from engines.launch import free_port
 from service.settings import load_settings
 from service.store import client
@@ -81,7 +82,7 @@ async def test_connections_that_a_restart_has_closed_are_made_anew_unseen(tmp_pa
         server = store._server
         assert await store.answers()
         process = await server_of(store)
-        await server._end_process()
+        await end(server._process)
         await server._launch(find_server())
         async with store.exchange() as redis:
             await redis.ping()
