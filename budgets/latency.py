@@ -157,13 +157,25 @@ def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) ->
 
     `concurrency` requests like this one are in every step.
     """
-    pieces = (piece for run in workload.runs() for piece in _pieces(shape, hardware, workload, run))
+    pieces = (piece for run in workload.runs() for piece in _pieces(shape, workload, run))
     return math.fsum(_run_seconds(shape, hardware, workload, piece) for piece in pieces)
 
 
 def _run_seconds(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
-    """Computing and reading over a run throughout which one of them is the longer."""
-    return _together(hardware, *_balance(shape, hardware, workload, run))
+    """Computing and reading over a run throughout which both grow by straight lines, and so cross once at most."""
+    compute, memory = _balance(shape, hardware, workload, run)
+    if not hardware.overlaps:
+        return compute + memory
+    if run.steps > 1:
+        first = _balance(shape, hardware, workload, Run(run.paths, run.first, 1))
+        lead = first[0] - first[1]
+        # Of a straight line the first and the last add up to twice the mean.
+        last = 2 * (compute - memory) / run.steps - lead
+        steps = math.ceil((run.steps - 1) * lead / (lead - last)) if lead * last < 0 else 0
+        if 0 < steps < run.steps:
+            before = _balance(shape, hardware, workload, Run(run.paths, run.first, steps))
+            return max(before) + max(compute - before[0], memory - before[1])
+    return max(compute, memory)
 
 
 def _balance(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> tuple[float, float]:
@@ -173,12 +185,8 @@ def _balance(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run
     return workload.concurrency * both[0], workload.concurrency * both[1]
 
 
-def _pieces(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> Iterator[Run]:
-    """The run, cut where the longer of computing and reading changes.
-
-    Both grow by straight lines between the steps at which a budget or a window is full, so between two of these they
-    cross once at most.
-    """
+def _pieces(shape: ModelShape, workload: Workload, run: Run) -> Iterator[Run]:
+    """The run, cut at the steps at which a budget or a window is full."""
     prompt, end = workload.prompt_tokens, run.first + run.steps
     caps = {min(window, attention_budget(workload.attention)) for _, window in shape.layer_groups}
     full = {cap - prompt / sharing for cap in caps if cap < math.inf for sharing in (1, run.paths)}
@@ -188,26 +196,7 @@ def _pieces(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run)
         {run.first, *(run.first + math.ceil(at - run.first) for at in full if run.first < at < end - 1)}
     )
     for start, stop in zip(cuts, [*cuts[1:], end], strict=True):
-        middle = _crossing(shape, hardware, workload, Run(run.paths, start, stop - start))
-        if start < middle < stop:
-            yield Run(run.paths, start, middle - start)
-            yield Run(run.paths, middle, stop - middle)
-        else:
-            yield Run(run.paths, start, stop - start)
-
-
-def _crossing(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
-    """The first step at which the shorter has become the longer; the run's first where none has."""
-    if run.steps <= 2:
-        return run.first + 1
-    last = run.first + math.ceil(run.steps) - 1
-    lead = []
-    for at in (run.first, last):
-        compute, memory = _balance(shape, hardware, workload, Run(run.paths, at, 1))
-        lead.append(compute - memory)
-    if lead[0] * lead[1] >= 0:
-        return run.first
-    return run.first + math.ceil((last - run.first) * lead[0] / (lead[0] - lead[1]))
+        yield Run(run.paths, start, stop - start)
 
 
 def _together(hardware: Hardware, compute: float, memory: float) -> float:
