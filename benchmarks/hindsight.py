@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from selection_rules import solved, spent
@@ -85,8 +86,8 @@ def _run(problems: Samples, strategy: Strategy, n: int, options: Options) -> tup
     return float(np.mean(spent(strategy, problems, n, options))), float(right.mean())
 
 
-def _options(params: Mapping[str, object]) -> Options:
-    return Options(**{name: value for name, value in params.items() if name != "stop"})  # type: ignore[arg-type]
+def _options(params: Mapping[str, Any]) -> Options:
+    return Options(**{name: value for name, value in params.items() if name != "stop"})
 
 
 def _label(strategy: Strategy, options: Options) -> str:

@@ -159,4 +159,5 @@ def hinted(fit: DifficultyFit, difficulty: float) -> DifficultyFit:
         (np.array(around(fit.moved(*move))) - np.array(around(fit.moved(*-move)))) / 2 for move in moves
     ]
     covariance = sum(np.outer(column, column) for column in columns) + 1e-6 * np.eye(2)
-    return DifficultyFit(beta_at(*around(fit.beta)), tuple(map(tuple, covariance.tolist())))  # type: ignore[arg-type]
+    first, second = covariance.tolist()
+    return DifficultyFit(beta_at(*around(fit.beta)), (tuple(first), tuple(second)))

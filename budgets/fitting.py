@@ -73,11 +73,8 @@ def fit_difficulty(right: Sequence[int], samples: Sequence[int]) -> DifficultyFi
     found = minimize(loss, [math.log(mean / (1 - mean)), math.log(2)], method="L-BFGS-B", bounds=bounds)
     total = math.exp(found.x[1])
     a, b = total * float(expit(found.x[0])), total * float(expit(-found.x[0]))
-    covariance = np.linalg.inv(_hessian(loss, found.x))
-    return DifficultyFit(
-        Beta(max(a, 1e-3), max(b, 1e-3)),
-        tuple(map(tuple, covariance.tolist())),  # type: ignore[arg-type]
-    )
+    first, second = np.linalg.inv(_hessian(loss, found.x)).tolist()
+    return DifficultyFit(Beta(max(a, 1e-3), max(b, 1e-3)), (tuple(first), tuple(second)))
 
 
 def _hessian(loss: Callable[[Array], float], at: Array, step: float = 1e-3) -> Array:
