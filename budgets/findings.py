@@ -49,8 +49,11 @@ class Findings:
 
     @property
     def finished(self) -> tuple[float, float]:
-        """The shares of right and of wrong responses that end within the plan's length."""
-        lengths, cap = self.chosen.line.offer.profile.lengths, self.chosen.line.max_tokens
+        """The shares of right and of wrong responses that are predicted to end within the plan's length."""
+        offer = self.chosen.line.offer
+        lengths, cap = offer.profile.lengths, offer.cut_at(self.chosen.line.max_tokens)
+        if cap is None:
+            return 1.0, 1.0
         return float(lengths.right.finished(cap)), float(lengths.wrong.finished(cap))
 
     @property

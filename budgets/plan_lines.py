@@ -214,7 +214,7 @@ def lines_of(offer: Offer, wanted: Wanted, short: bool = False) -> Iterator[Line
     known, tokens = offer.profile, offer.prompt_tokens
     calls = [Calls(offer.tariff, tokens, known.lengths, known.alike, length) for length in lengths]
     # What a cap leaves is the same whoever verifies, and slow to work out.
-    cut = [known.fitted(None, each.cap) for each in calls]
+    cut = [known.fitted(None, offer.cut_at(each.cap)) for each in calls]
     if wanted.difficulty is not None:
         cut = [replace(fit, difficulty=hinted(fit.difficulty, wanted.difficulty)) for fit in cut]
     for verifier in (None, *offer.verifiers):

@@ -54,6 +54,12 @@ class Offer:
             raise ValueError(f"{self.model} has no room for an answer after this prompt. Shorten the prompt.")
         check_number("max_tokens", self.room, least=1, whole=True)
 
+    def cut_at(self, max_tokens: int) -> int | None:
+        """The length at which predictions take responses to be cut, None for no cut: where nobody has measured how long
+        they are, and they have all the room that the request gives them, they are taken to fit it."""
+        guessed = self.profile.source == "prior" and max_tokens >= self.room
+        return None if guessed else max_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Caps:

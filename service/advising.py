@@ -147,4 +147,4 @@ def _recommended(offered: Offer, budget: Budget, k: int, most: int) -> tuple[Rec
         caps["seconds"] = None  # nobody can foresee them; the ledger keeps to them
     found = recommend([offered], Wanted(Caps(**caps), k=k, most_samples=most))
     plan = found.choice.plan
-    return found, offered.profile.fitted(plan.verifier, plan.max_tokens)
+    return found, offered.profile.fitted(plan.verifier, offered.cut_at(plan.max_tokens))

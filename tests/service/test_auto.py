@@ -57,6 +57,14 @@ async def test_without_a_profile_it_works_and_warns():
         assert told.estimates == {}
 
 
+async def test_without_a_profile_answers_are_taken_to_fit_the_length_they_are_given():
+    async with live(["15", "16", "15", "17"] * 64) as served:
+        response = await served.scale(max_tokens=8, scaling=AUTO)
+        told = ScalingOutcome.model_validate(response.json()).scaling
+        assert told.spent.samples >= 4
+        assert told.answers[0].answer == "15"
+
+
 async def test_a_deadline_that_nobody_can_foresee_is_left_to_the_ledger():
     async with live(["15"] * 64) as served:
         await calibrate(served, 0.6)
