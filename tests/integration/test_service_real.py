@@ -183,7 +183,7 @@ async def test_an_engine_killed_midway_gives_503_and_the_supervisor_has_it_back(
     config = {"models": [{"name": "own", "path": str(tiny_model("generator")), "max_model_len": 2048}]}
     settings = Settings(engine_python=PYTHON, log_folder=tmp_path)
     async with listening(config, settings) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
-        body = {"model": "own", "messages": LONG, "max_tokens": 1500, "scaling": {"budget": {"samples": 4}}}
+        body = {"model": "own", "messages": LONG, "max_tokens": 1500, "scaling": {"budget": {"samples": 64}}}
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=body))
         async with asyncio.timeout(60):
             while await gauge(own_url(), "vllm:num_requests_running") == 0:
