@@ -16,6 +16,7 @@ from service.errors import ApiError, undoable
 from service.logs import logger
 from service.settings import Limits
 from service.store.client import Store, StoreUnavailable
+from service.store.script import Script
 from service.store.writer import Writer
 from service.thinking import Thinking
 
@@ -54,9 +55,9 @@ if left == -2 then return 'gone' end
 """
 _JUDGED: Final = "redis.call('SET', KEYS[4], ARGV[6], 'PX', math.max(left, 1))\n"
 
-KEEP: Final = _KEEP + _WRITE
+KEEP: Final = Script(_KEEP + _WRITE)
 """Writes a profile and its summary if the profile is still the one that was read."""
-JUDGE: Final = _JUDGE + _KEEP + _JUDGED + _WRITE
+JUDGE: Final = Script(_JUDGE + _KEEP + _JUDGED + _WRITE)
 """The same for feedback: if its response is still kept, and nothing was said of it before."""
 
 
@@ -179,7 +180,7 @@ class Records:
             return cast("bytes | None", await redis.get(key))
 
     async def _update(
-        self, model: str, task: str, change: Change, script: str, keys: list[str], arguments: list[bytes]
+        self, model: str, task: str, change: Change, script: Script, keys: list[str], arguments: list[bytes]
     ) -> tuple[bytes, Profile, dict[str, Any]]:
         """What the script answers once no other change has come between; see `KEEP` for its keys and arguments."""
         key = self._store.key("profile", model, task)
@@ -194,7 +195,7 @@ class Records:
                 read = sha1(kept or b"", usedforsecurity=False).hexdigest()
                 values: list[Any] = [read, encoded[0], key, encoded[1], self._limits.profiles, *arguments]
                 async with self._store.exchange() as redis:
-                    answer = await redis.eval(script, len(every), *every, *values)
+                    answer = await script(redis, every, *values)
                 if answer == b"full":
                     raise self._full()
                 if answer != b"changed":
