@@ -15,6 +15,7 @@ from budgets.difficulty import Array
 from budgets.fitting import Z90
 from budgets.length_fitting import LengthFit
 from budgets.tariff import Charge, Tariff
+from budgets.voting import Counts
 
 UNITS = ("eflops", "seconds", "usd")
 _NODES = 512
@@ -90,23 +91,31 @@ def spread_of_lengths(fit: LengthFit, alike: float, samples: float) -> float:
     return math.sqrt(fitted + variance * (alike + (1 - alike) / max(1.0, samples)))
 
 
+@lru_cache(1024)
+def _shares(samples: bytes, knots: tuple[int, ...]) -> tuple[Sequence[int], Array]:
+    """The knots needed, and the share of each in the straight line through none and them: (K, len(samples))."""
+    n = np.frombuffer(samples, dtype=int)
+    most = int(n.max())
+    needed = [knot for knot, before in zip(knots, (0, *knots), strict=False) if before < most]
+    places = [0, *needed]
+    return needed, np.array([np.interp(n, places, row) for row in np.eye(len(places))[1:]])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
     """Charges by the number of samples: as priced at a few numbers, on straight lines between them, 0 for none."""
 
     price: Callable[[int], Charge]
-    knots: Sequence[int]
+    knots: tuple[int, ...]
     known: dict[int, tuple[float, float, float]] = field(default_factory=dict)
     read: dict[bytes, Array] = field(default_factory=dict)
 
-    def at(self, samples: Array) -> Array:
+    def at(self, samples: Array | Counts) -> Array:
         """FLOP, seconds and USD: (3, len(samples))."""
         key = samples.tobytes()
         if key not in self.read:
-            most = int(samples.max())
-            knots = [n for n, before in zip(self.knots, (0, *self.knots), strict=False) if before < most]
-            table = np.array([(0.0, 0.0, 0.0), *map(self._priced, knots)])
-            self.read[key] = np.array([np.interp(samples, [0, *knots], column) for column in table.T])
+            knots, shares = _shares(key, self.knots)
+            self.read[key] = np.einsum("ku,kn->un", np.array([*map(self._priced, knots)]), shares)
         return self.read[key]
 
     def of(self, samples: int) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -36,6 +37,7 @@ class Cut:
         return DifficultyFit(fit.moved(*by), fit.covariance)
 
 
+@lru_cache(1024)
 def cut(right: LogNormal, wrong: LogNormal, alike: float, cap: float, fitted_at: float = math.inf) -> Cut:
     """What `cap` tokens a sample leave, relative to `fitted_at`, the cap under which the difficulty was measured, above
     which no more is promised. `alike`: the share of the variance of log lengths that lies between problems, 0 to 1.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, digamma, polygamma
+from scipy.special import betaln, digamma, zeta
 
 Array = NDArray[np.floating[Any]]
 
@@ -83,7 +83,7 @@ def expectation(difficulty: Difficulty, value: Callable[[Array], Array]) -> Arra
 
 @lru_cache(4096)
 def _beta_nodes(a: float, b: float) -> tuple[Array, Array]:
-    spread = math.sqrt(polygamma(1, a) + polygamma(1, b))
+    spread = math.sqrt(zeta(2, a) + zeta(2, b))  # trigamma(x) = ζ(2, x)
     centre = float(digamma(a) - digamma(b))
     step = min(_STEP, spread / 1.6)
     low, high = max(-_FARTHEST, centre - 40 * spread), min(_FARTHEST, centre + 40 * spread)

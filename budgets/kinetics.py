@@ -149,16 +149,18 @@ def decode_work(shape: ModelShape, workload: Workload, run: Run) -> Mapping[str,
             there = workload.prompt_tokens + run.paths * run.first
             own = capped_sum(there, run.paths, run.paths * most, run.steps)
         read += layers * own
-    search, search_read = _block_search(shape, workload, run)
     batch = run.paths * workload.concurrency
-    return {
+    work = {
         "linear": 2 * shape.active_params * run.paths * run.steps,
         "attention": shape.decode_attention_flops * attended,
-        "block_search": shape.decode_attention_flops / 2 * search,
         "weight_reads": run.steps * shape.weight_bytes_read(batch) / workload.concurrency,
         "kv_reads": shape.kv_elements * shape.kv_bytes * read,
-        "block_search_reads": shape.kv_elements / 2 * shape.kv_bytes * search_read,
     }
+    if isinstance(workload.attention, BlockTopK):
+        search, search_read = _block_search(shape, workload, workload.attention, run)
+        work["block_search"] = shape.decode_attention_flops / 2 * search
+        work["block_search_reads"] = shape.kv_elements / 2 * shape.kv_bytes * search_read
+    return work
 
 
 def kv_bytes_peak(shape: ModelShape, workload: Workload) -> float:
@@ -200,11 +202,11 @@ def _held(workload: Workload, depth: Depth, length: float, window: float) -> flo
     return min(depth.paths * workload.prompt_tokens + past, depth.paths * window)
 
 
-def _block_search(shape: ModelShape, workload: Workload, run: Run) -> tuple[float, float]:
+def _block_search(
+    shape: ModelShape, workload: Workload, attention: BlockTopK, run: Run
+) -> tuple[float, float]:
     """Blocks that queries are compared with, and blocks read, both times layers, over a run."""
-    attention, prompt = workload.attention, workload.prompt_tokens
-    if not isinstance(attention, BlockTopK):
-        return 0.0, 0.0
+    prompt = workload.prompt_tokens
     # The first step in which there is more than may be kept.
     first = max(run.first, math.floor(attention.budget - prompt) + 1.0)
     steps = run.first + run.steps - first

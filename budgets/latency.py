@@ -9,7 +9,7 @@ from typing import Any
 
 from budgets.checks import check_number
 from budgets.hardware import Hardware
-from budgets.kinetics import COMPUTE_TERMS, MEMORY_TERMS, attention_budget, decode_work, prefill_work
+from budgets.kinetics import MEMORY_TERMS, attention_budget, decode_work, prefill_work
 from budgets.models import ModelShape
 from budgets.workload import DENSE, Attention, BlockTopK, Run, Workload
 
@@ -110,15 +110,31 @@ def seconds(shape: ModelShape, hardware: Hardware, workload: Workload, factors: 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Part of a call: its roofline seconds, and the FLOP and bytes that one request accounts for."""
+
+    seconds: float
+    flop: float
+    read: float
+
+
 def prefill_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
     """Roofline seconds of the pass over the prompt: computing and reading the weights.
 
     Samples share full blocks of the KV cache: what is past the last of them, the last token in any case, each computes
     for itself. Of this request alone: how long it waits for others' is for the factor to learn.
     """
-    work = prefill_work(shape, replace(workload, concurrency=1))
-    compute = _of_compute(shape, hardware, work) + _own_ends_seconds(shape, hardware, workload)
-    return _together(hardware, compute, _of_memory(hardware, work))
+    return timed_prefill(shape, hardware, workload).seconds
+
+
+def timed_prefill(shape: ModelShape, hardware: Hardware, workload: Workload) -> Work:
+    """The pass over the prompt; see `prefill_seconds`."""
+    flop, read = _totals(prefill_work(shape, workload))
+    compute = flop / hardware.flops_at(shape.weight_bytes) + _own_ends_seconds(shape, hardware, workload)
+    # A prefill reads weights alone, of which the work counts one request's share.
+    memory = workload.concurrency * read / hardware.bytes_per_second
+    return Work(_together(hardware, compute, memory), flop, read)
 
 
 def _own_ends_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
@@ -130,7 +146,8 @@ def _own_ends_seconds(shape: ModelShape, hardware: Hardware, workload: Workload)
     blocks = math.ceil(held / hardware.block_tokens) - 1
     ends = Workload(held, 0, paths, share_prompt=False, cached_tokens=blocks * hardware.block_tokens)
     counted = 0.0 if workload.past else 1.0
-    return _of_compute(shape, hardware, prefill_work(shape, ends)) * (paths - counted) / paths
+    flop, _ = _totals(prefill_work(shape, ends))
+    return flop / hardware.flops_at(shape.weight_bytes) * (paths - counted) / paths
 
 
 def decode_step_seconds(
@@ -149,7 +166,7 @@ def decode_step_seconds(
     check_number("context", context, least=1)
     check_number("shared_tokens", shared_tokens, most=context)
     workload = Workload(shared_tokens, 0, sequences, attention)
-    return _run_seconds(shape, hardware, workload, Run(sequences, context - shared_tokens, 1))
+    return _timed_run(shape, hardware, workload, Run(sequences, context - shared_tokens, 1)).seconds
 
 
 def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) -> float:
@@ -157,32 +174,49 @@ def decode_seconds(shape: ModelShape, hardware: Hardware, workload: Workload) ->
 
     `concurrency` requests like this one are in every step.
     """
+    return timed_decode(shape, hardware, workload).seconds
+
+
+def timed_decode(shape: ModelShape, hardware: Hardware, workload: Workload) -> Work:
+    """All decode steps; see `decode_seconds`."""
     pieces = (piece for run in workload.runs() for piece in _pieces(shape, workload, run))
-    return math.fsum(_run_seconds(shape, hardware, workload, piece) for piece in pieces)
+    parts = [_timed_run(shape, hardware, workload, piece) for piece in pieces]
+    seconds = math.fsum(part.seconds for part in parts)
+    return Work(seconds, sum(part.flop for part in parts), sum(part.read for part in parts))
 
 
-def _run_seconds(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> float:
-    """Computing and reading over a run throughout which both grow by straight lines, and so cross once at most."""
-    compute, memory = _balance(shape, hardware, workload, run)
+def _timed_run(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> Work:
+    """A run throughout which computing and reading grow by straight lines, and so cross once at most."""
+    flop, read = _totals(decode_work(shape, workload, run))
+    return Work(_run_seconds(shape, hardware, workload, run, flop, read), flop, read)
+
+
+def _run_seconds(
+    shape: ModelShape, hardware: Hardware, workload: Workload, run: Run, flop: float, read: float
+) -> float:
+    compute, memory = _balance(shape, hardware, workload, flop, read)
     if not hardware.overlaps:
         return compute + memory
     if run.steps > 1:
-        first = _balance(shape, hardware, workload, Run(run.paths, run.first, 1))
+        step = decode_work(shape, workload, Run(run.paths, run.first, 1))
+        first = _balance(shape, hardware, workload, *_totals(step))
         lead = first[0] - first[1]
         # Of a straight line the first and the last add up to twice the mean.
         last = 2 * (compute - memory) / run.steps - lead
         steps = math.ceil((run.steps - 1) * lead / (lead - last)) if lead * last < 0 else 0
         if 0 < steps < run.steps:
-            before = _balance(shape, hardware, workload, Run(run.paths, run.first, steps))
+            part = decode_work(shape, workload, Run(run.paths, run.first, steps))
+            before = _balance(shape, hardware, workload, *_totals(part))
             return max(before) + max(compute - before[0], memory - before[1])
     return max(compute, memory)
 
 
-def _balance(shape: ModelShape, hardware: Hardware, workload: Workload, run: Run) -> tuple[float, float]:
+def _balance(
+    shape: ModelShape, hardware: Hardware, workload: Workload, flop: float, read: float
+) -> tuple[float, float]:
     """Seconds of computing and of reading memory, of all requests that run at once."""
-    work = decode_work(shape, workload, run)
-    both = _of_compute(shape, hardware, work), _of_memory(hardware, work)
-    return workload.concurrency * both[0], workload.concurrency * both[1]
+    compute, memory = flop / hardware.flops_at(shape.weight_bytes), read / hardware.bytes_per_second
+    return workload.concurrency * compute, workload.concurrency * memory
 
 
 def _pieces(shape: ModelShape, workload: Workload, run: Run) -> Iterator[Run]:
@@ -192,6 +226,9 @@ def _pieces(shape: ModelShape, workload: Workload, run: Run) -> Iterator[Run]:
     full = {cap - prompt / sharing for cap in caps if cap < math.inf for sharing in (1, run.paths)}
     if isinstance(workload.attention, BlockTopK):
         full.add(workload.attention.budget - prompt)
+    if not full:
+        yield run
+        return
     cuts = sorted(
         {run.first, *(run.first + math.ceil(at - run.first) for at in full if run.first < at < end - 1)}
     )
@@ -204,13 +241,15 @@ def _together(hardware: Hardware, compute: float, memory: float) -> float:
     return max(compute, memory) if hardware.overlaps else compute + memory
 
 
-def _of_compute(shape: ModelShape, hardware: Hardware, work: Mapping[str, float]) -> float:
-    flop = sum(work.get(name, 0.0) for name in COMPUTE_TERMS)
-    return flop / hardware.flops_at(shape.weight_bytes)
-
-
-def _of_memory(hardware: Hardware, work: Mapping[str, float]) -> float:
-    return sum(work.get(name, 0.0) for name in MEMORY_TERMS) / hardware.bytes_per_second
+def _totals(work: Mapping[str, float]) -> tuple[float, float]:
+    """FLOP and bytes."""
+    flop = read = 0.0
+    for name, amount in work.items():
+        if name in MEMORY_TERMS:
+            read += amount
+        else:
+            flop += amount
+    return flop, read
 
 
 def _bounded(factor: float) -> float:

@@ -84,12 +84,11 @@ class ModelShape:
     @property
     def layer_groups(self) -> tuple[tuple[int, float], ...]:
         """How many layers attend to how many of the last positions: all of them (inf), or a window."""
-        groups = ((self.num_layers - self.sliding_layers, math.inf), (self.sliding_layers, self._window))
-        return tuple(group for group in groups if group[0])
-
-    @property
-    def _window(self) -> float:
-        return math.inf if self.sliding_window is None else self.sliding_window
+        full = (self.num_layers - self.sliding_layers, math.inf)
+        if self.sliding_window is None or not self.sliding_layers:
+            return (full,)
+        sliding = (self.sliding_layers, float(self.sliding_window))
+        return (full, sliding) if full[0] else (sliding,)
 
     @property
     def kv_elements(self) -> float:

@@ -14,11 +14,13 @@ import numpy as np
 from budgets.call_costs import Calls, Scoring, length_within
 from budgets.curves import Curve, Judged, curve, grid, grid_weights, hinted, judged
 from budgets.difficulty import Array
+from budgets.lengths import LogNormal
 from budgets.plans import Offer, VerifierOffer, Wanted
 from budgets.prediction import Options, Strategy, Task, outcomes
 from budgets.uncertainty import FittedTask
-from budgets.verifier_quality import Empirical
+from budgets.verifier_quality import Empirical, Rates
 from budgets.voting import EXACT_ANSWERS, MOST_VOTES, Counts
+from budgets.waves import waves
 
 _SHARES = (0.75, 0.95, 0.999)
 _SHORT_SHARES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -77,11 +79,8 @@ class Line:
     @property
     def ended(self) -> float:
         """Of the right responses that there is room for, the share that ends within the length."""
-        right, room = (
-            self.offer.profile.lengths.right,
-            min(self.offer.room, self.offer.profile.cap or math.inf),
-        )
-        return float(right.finished(self.max_tokens)) / max(1e-300, float(right.finished(room)))
+        known = self.offer.profile
+        return _ended(known.lengths.right, self.max_tokens, min(self.offer.room, known.cap or math.inf))
 
     def most(self, allowed: int) -> int:
         """The most samples to look at, of so many allowed."""
@@ -131,7 +130,7 @@ class Line:
 
     def _accepted(self) -> tuple[Array, Array]:
         """The chances that a sample is right and accepted, and wrong and accepted, at each p of the grid."""
-        rates = self.task.verifier.rates(self.options.accept_at)
+        rates = _rates(self.judged, self.options.accept_at)
         right, wrong = outcomes(self.task, grid())
         return right * rates.tpr, wrong * rates.fpr
 
@@ -142,36 +141,16 @@ class Line:
             return self._units(*self._waves(n, np.ones_like))
         return self._units(self._charges(n), n)
 
-    def _charges(self, samples: Array) -> Array:
+    def _charges(self, samples: Array | Counts) -> Array:
         charges = self.calls.table.at(samples)
         return charges + self.scoring.table.at(samples) if self.scoring else charges
 
     def _waves(self, n: Array, goes_on: Callable[[Array], Array]) -> tuple[Array, Array]:
-        """Spent and drawn in waves of 1, 2, 4, …, the last one cut; a wave is drawn as far as `goes_on` says.
-
-        In the wave that ends it the others run until the accepted one has ended. Waves after the first find the prompt
-        in the prefix cache.
-        """
-        count = int(n.max() + 1).bit_length()
-        sizes = 1 << np.arange(count)
-        full = np.log2(n + 1 + 1e-9).astype(int)
-        rest = n + 1 - (1 << full)
-        charges = self._charges(np.concatenate([sizes, rest]))
-        none = goes_on(np.concatenate([sizes - 1, [2 * sizes[-1] - 1], n]).astype(float))
-        reached, ended = none[:count], none[count + 1 :]
-
-        def share(reached: Array, failed: Array, size: Counts) -> Array:
-            whole = 1 - self.calls.saved_by_stopping * (size - 1) / np.maximum(1, size)
-            return np.asarray(failed + np.maximum(0.0, reached - failed) * whole)
-
-        waves = share(reached, none[1 : count + 1], sizes)
-        last = share(reached[full], ended, rest) * (rest > 0)
-        saved = self.calls.saved
-        spent = np.cumsum(waves * np.maximum(0.0, charges[:, :count] - saved * (sizes > 1)), axis=1)
-        spent = np.concatenate([np.zeros((3, 1)), spent], axis=1)[:, full]
-        spent = spent + last * np.maximum(0.0, charges[:, count:] - saved * (full > 0))
-        drawn = np.concatenate([[0.0], np.cumsum(waves * sizes)])[full] + last * rest
-        return spent, drawn
+        """Spent and drawn in waves, as far as `goes_on` says."""
+        drawn = waves(n.tobytes())
+        return drawn.spent(
+            self._charges(drawn.sizes), self.calls.saved, self.calls.saved_by_stopping, goes_on
+        )
 
     def _units(self, spent: Array, draws: Array) -> dict[str, Array]:
         tariff = self.offer.tariff
@@ -269,6 +248,11 @@ def _strategies(
             yield "best_of_n", {"select": "softmax", "temperature": temperature * _scale(known)}
 
 
+@lru_cache(1024)
+def _ended(right: LogNormal, max_tokens: int, room: float) -> float:
+    return float(right.finished(max_tokens)) / max(1e-300, float(right.finished(room)))
+
+
 @lru_cache(512)
 def _mark(known: Judged, share: float) -> float:
     """The score that so many of the right responses reach; 0.5 where a verdict is yes or no."""
@@ -279,6 +263,11 @@ def _mark(known: Judged, share: float) -> float:
     return float(
         np.format_float_positional(scores.score[min(place, len(scores.score) - 1)], 3, fractional=False)
     )
+
+
+@lru_cache(512)
+def _rates(known: Judged, mark: float) -> Rates:
+    return known.quality.rates(mark)
 
 
 @lru_cache(512)

@@ -9,15 +9,24 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.special import gammaln, xlogy
+from scipy.special import betainc
 
 from budgets.difficulty import Array, Difficulty
 from budgets.verifier_quality import CERTAIN, Grid, VerifierQuality
-from budgets.voting import MOST_VOTES, average_wins, frequent_wins, majority_wins, weighted_wins
+from budgets.voting import (
+    EXACT_ANSWERS,
+    MOST_VOTES,
+    average_wins,
+    frequent_wins,
+    majority_wins,
+    weighted_wins,
+)
 from budgets.wrong_answers import WrongAnswers
 
 Strategy = Literal["repeated_sampling", "majority", "best_of_n", "best_of_majority"]
 MOST_SAMPLES = 100_000
+_CELLS = 1 << 14
+"""Chances worked out at a time: arrays that fit the processor's cache take a fraction of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,28 +166,47 @@ def highest(
     Where the grid lacks the scores above some mark, no sample may be there. `none`: the chance of no response.
     """
     none = np.clip(1 - right - wrong, 0.0, 1.0) if none is None else np.clip(none, 0.0, 1.0)
+    grid = grid if k == 1 else grid.spread()
+    rows = max(1, _CELLS // len(grid.score))
+    parts = [slice(start, start + rows) for start in range(0, len(right), rows)]
+    return np.concatenate([_highest(grid, right[at], wrong[at], samples, k, none[at]) for at in parts])
+
+
+def _highest(grid: Grid, right: Array, wrong: Array, samples: int, k: int, none: Array) -> Array:
     a, b = right[:, None], wrong[:, None]
-    if k == 1 and grid.atoms:
-        below = none[:, None] + a * grid.right_below + b * grid.wrong_below
+    below = none[:, None] + a * grid.right_below + b * grid.wrong_below
+    if grid.atoms:
         mass = a * grid.right + b * grid.wrong
         share = np.divide(a * grid.right, mass, out=np.zeros_like(mass), where=mass > 0)
-        return np.asarray((share * ((below + mass) ** samples - below**samples)).sum(axis=1))
-    grid = grid.spread()
-    below = none[:, None] + a * grid.right_below + b * grid.wrong_below
-    with np.errstate(divide="ignore"):
-        log_below = np.log(np.clip(below, 0.0, 1.0))
+        upto = np.concatenate([below, below[:, -1:] + mass[:, -1:]], axis=1)
+        return np.asarray((share * np.diff(_power(upto, samples))).sum(axis=1))
+    below = np.clip(below, 0.0, 1.0)
     if k == 1:
-        return np.asarray(samples * (a * grid.right * _power(log_below, samples - 1)).sum(axis=1))
-    top = b * np.clip(float(np.sum(grid.wrong)) - grid.wrong_below, 0.0, 1.0)
-    chance = np.zeros_like(below)
-    for ahead in range(min(k, samples)):
-        ways = gammaln(samples) - gammaln(ahead + 1) - gammaln(samples - ahead)
-        chance += np.exp(ways + xlogy(ahead, top)) * _power(log_below, samples - 1 - ahead)
+        chance = _power(below, samples - 1)
+    else:
+        top = b * np.clip(float(np.sum(grid.wrong)) - grid.wrong_below, 0.0, 1.0)
+        chance = _fewer_above(below, top, samples - 1, k)
     return np.asarray(samples * (a * grid.right * chance).sum(axis=1))
 
 
-def _power(log_base: Array, exponent: int) -> Array:
-    return np.exp(exponent * log_base) if exponent else np.ones_like(log_base)
+def _fewer_above(below: Array, above: Array, others: int, k: int) -> Array:
+    """P(of so many others fewer than k are above and the rest below), of the chances that one is either."""
+    if others < k:
+        return _power(below + above, others)
+    if k > EXACT_ANSWERS:
+        either = np.maximum(below + above, np.finfo(float).tiny)
+        return np.asarray(_power(either, others) * betainc(others - k + 1, k, below / either))
+    found, risen = np.ones_like(below), np.ones_like(below)
+    for m in range(1, k):
+        risen *= above
+        found = found * below + math.comb(others, m) * risen
+    return found * _power(below, others - k + 1)
+
+
+def _power(base: Array, exponent: int) -> Array:
+    """For 0 to 1; several times as fast as `**`."""
+    with np.errstate(divide="ignore"):
+        return np.exp(exponent * np.log(base)) if exponent else np.ones_like(base)
 
 
 def _block(votes: int) -> int:

@@ -8,8 +8,7 @@ from typing import Final
 
 from budgets.checks import check_number
 from budgets.hardware import Hardware
-from budgets.kinetics import cost
-from budgets.latency import Factors, decode_seconds, prefill_seconds
+from budgets.latency import Factors, Work, timed_decode, timed_prefill
 from budgets.models import ModelShape
 from budgets.workload import Depth, Workload
 
@@ -107,18 +106,23 @@ class Tariff:
         )
 
     def price(self, workload: Workload) -> Charge:
-        """What a workload costs here. A decode step's price is shared out among the requests that run at once."""
-        prefill, decode = self.roofline(workload)
-        prefill, decode = prefill * self.factors.prefill, decode * self.factors.decode
+        """What a workload costs here, its verifier's left out. A decode step's price is shared out among the requests
+        that run at once."""
+        begun, gone_on = self._parts(workload)
+        prefill, decode = begun.seconds * self.factors.prefill, gone_on.seconds * self.factors.decode
         hours = (prefill + decode / workload.concurrency) / SECONDS_AN_HOUR
-        spent = cost(self.shape, workload, self.hardware.arithmetic_intensity)
-        return Charge(spent.total, prefill + decode, hours * (self.usd_per_hour or 0.0))
+        read = (begun.read + gone_on.read) * self.hardware.arithmetic_intensity
+        return Charge(begun.flop + gone_on.flop + read, prefill + decode, hours * (self.usd_per_hour or 0.0))
 
     def roofline(self, workload: Workload) -> tuple[float, float]:
         """Seconds of prefill and of decoding, before the factors."""
+        prefill, decode = self._parts(workload)
+        return prefill.seconds, decode.seconds
+
+    def _parts(self, workload: Workload) -> tuple[Work, Work]:
         return (
-            prefill_seconds(self.shape, self.hardware, workload),
-            decode_seconds(self.shape, self.hardware, workload),
+            timed_prefill(self.shape, self.hardware, workload),
+            timed_decode(self.shape, self.hardware, workload),
         )
 
 

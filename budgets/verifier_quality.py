@@ -34,37 +34,45 @@ class Grid:
 
     def spread(self) -> Grid:
         """The same with ties broken at random: atoms become densities, by Gauss–Legendre nodes within each."""
-        if not self.atoms:
-            return self
-        place, weight = np.polynomial.legendre.leggauss(max(4, 192 // len(self.score)))
-        place, weight = (place + 1) / 2, weight / 2
-
-        def within(below: Array, mass: Array) -> Array:
-            return (below[:, None] + mass[:, None] * place).ravel()
-
-        return Grid(
-            np.repeat(self.score, len(place)),
-            np.outer(self.right, weight).ravel(),
-            np.outer(self.wrong, weight).ravel(),
-            within(self.right_below, self.right),
-            within(self.wrong_below, self.wrong),
-            atoms=False,
-        )
+        return _spread(self) if self.atoms else self
 
     def softened(self, temperature: float) -> Grid:
         """Of the score plus temperature times Gumbel noise: its argmax is a draw ∝ exp(score / temperature).
 
         Source: the Gumbel-max trick; Kool et al. 1903.06059.
         """
-        scaled = self.score / temperature
-        points = np.arange(scaled.min() - 4.0, scaled.max() + 40.0, 0.2)
-        beyond = points[:, None] - scaled
-        below = np.exp(-np.exp(-np.clip(beyond, -6.0, None)))
-        density = below * np.exp(-np.clip(beyond, -6.0, None)) * 0.2
-        right, wrong = self.right / self.right.sum(), self.wrong / self.wrong.sum()
-        return Grid(
-            points * temperature, density @ right, density @ wrong, below @ right, below @ wrong, atoms=False
-        )
+        return _softened(self, temperature)
+
+
+@lru_cache(256)
+def _spread(grid: Grid) -> Grid:
+    place, weight = np.polynomial.legendre.leggauss(max(4, 192 // len(grid.score)))
+    place, weight = (place + 1) / 2, weight / 2
+
+    def within(below: Array, mass: Array) -> Array:
+        return (below[:, None] + mass[:, None] * place).ravel()
+
+    return Grid(
+        np.repeat(grid.score, len(place)),
+        np.outer(grid.right, weight).ravel(),
+        np.outer(grid.wrong, weight).ravel(),
+        within(grid.right_below, grid.right),
+        within(grid.wrong_below, grid.wrong),
+        atoms=False,
+    )
+
+
+@lru_cache(256)
+def _softened(grid: Grid, temperature: float) -> Grid:
+    scaled = grid.score / temperature
+    points = np.arange(scaled.min() - 4.0, scaled.max() + 40.0, 0.2)
+    beyond = points[:, None] - scaled
+    below = np.exp(-np.exp(-np.clip(beyond, -6.0, None)))
+    density = below * np.exp(-np.clip(beyond, -6.0, None)) * 0.2
+    right, wrong = grid.right / grid.right.sum(), grid.wrong / grid.wrong.sum()
+    return Grid(
+        points * temperature, density @ right, density @ wrong, below @ right, below @ wrong, atoms=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

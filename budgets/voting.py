@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaln, xlog1py, xlogy
+from scipy.special import betainc, gammaln
 
 from budgets.difficulty import Array
 from budgets.verifier_quality import VerifierQuality
@@ -26,6 +26,7 @@ MOST_VOTES = 256
 """Samples up to which votes are counted exactly; more are predicted as if they were so many."""
 EXACT_ANSWERS = 4
 """Answers up to which those ahead are counted exactly: work and memory grow by as many times, work later by more."""
+_LEAST_LOG = -1e4
 
 
 @lru_cache(256)
@@ -162,11 +163,12 @@ def average_wins(wins: Array, right: Array, wrong: Array, samples: int) -> Array
         return np.asarray((binomial(samples, answered) * table.T).sum(axis=1))
     mean = samples * answered
     low = np.minimum(mean.astype(int), samples - 1)
-    found = {votes: _of_votes(wins, share, votes) for votes in set(low) | set(low + 1)}
-    place = np.arange(len(share))
-    lower = np.array([found[votes][i] for i, votes in zip(place, low, strict=True)])
-    upper = np.array([found[votes + 1][i] for i, votes in zip(place, low, strict=True)])
-    return np.asarray(lower + (mean - low) * (upper - lower))
+    found = np.empty_like(share)
+    for votes in set(low.tolist()):
+        at = low == votes
+        lower, upper = (_of_votes(wins, share[at], count) for count in (votes, votes + 1))
+        found[at] = lower + (mean[at] - votes) * (upper - lower)
+    return found
 
 
 def _of_votes(wins: Array, share: Array, votes: int) -> Array:
@@ -178,5 +180,6 @@ def binomial(samples: int, chance: Array) -> Array:
     """P(R = 0 … samples) for each chance: (P, samples + 1)."""
     count = np.arange(samples + 1)
     ways = gammaln(samples + 1) - gammaln(count + 1) - gammaln(samples - count + 1)
-    p = chance[:, None]
-    return np.asarray(np.exp(ways + xlogy(count, p) + xlog1py(samples - count, -p)))
+    with np.errstate(divide="ignore"):  # 0 times a finite log is 0
+        log_p, log_q = (np.maximum(_LEAST_LOG, log) for log in (np.log(chance), np.log1p(-chance)))
+    return np.asarray(np.exp(ways + np.outer(log_p, count) + np.outer(log_q, samples - count)))

@@ -160,6 +160,14 @@ def test_no_response_that_ends_is_no_answer(samples):
         assert expected_accuracy(strategy, task, [samples], Options(**changes)) == pytest.approx([0.0])
 
 
+@pytest.mark.parametrize("k", [2, 4, 5, 128])
+@pytest.mark.parametrize("samples", [3, 128, 129, 256])
+def test_the_best_of_a_verifier_that_cannot_tell_are_any_k_samples(k, samples):
+    task = Task(Beta(0.3, 2.0), WrongAnswers(3.0), Binormal.of_auc(0.5))
+    found = expected_accuracy("best_of_n", task, [samples], Options(k=k))
+    assert found == pytest.approx([beta_coverage(0.3, 2.0, min(k, samples))], abs=1e-6)
+
+
 def test_bad_requests_are_refused():
     task = Task(Point(0.5), WrongAnswers(1.0))
     with pytest.raises(ValueError, match="beam_search"):
