@@ -30,7 +30,7 @@ class _Part:
 
 
 class Assembly:
-    """Collects the chunks of one streamed `Call`; `tokens` counts all that came, of any sample."""
+    """Collects the chunks of one streamed `Call`; `tokens` counts all that came of any sample and is not void."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -39,7 +39,10 @@ class Assembly:
 
     def add(self, chunk: Chunk) -> Sample | None:
         """Take a chunk; the sample that it finishes, if it does. Raises EngineGarbage past `max_tokens`."""
-        part = self._parts.setdefault((chunk.prompt, chunk.choice), _Part())
+        place = chunk.prompt, chunk.choice
+        if chunk.anew and place in self._parts:
+            self.tokens -= len(self._parts.pop(place).tokens)
+        part = self._parts.setdefault(place, _Part())
         if part.done or len(part.tokens) + len(chunk.tokens) > self._call.max_tokens:
             raise EngineGarbage("The engine's stream goes on past a sample's end.")
         part.texts.append(chunk.text)

@@ -102,7 +102,8 @@ class Chunk:
     """What a stream says next of one continuation: new text, tokens, log-probability.
 
     Its last has a finish reason, and the stop string that ended it, if one did. `last_token` is the text of the last of
-    `tokens`, where log-probabilities were asked for.
+    `tokens`, where log-probabilities were asked for. `anew`: the continuation begins again, elsewhere, and what came of
+    it before is void.
     """
 
     prompt: int
@@ -113,6 +114,7 @@ class Chunk:
     finish_reason: FinishReason | None = None
     stopped_at: str | None = None
     last_token: str = ""
+    anew: bool = False
 
 
 class EngineError(Exception):
