@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from budgets.budget import Budget, BudgetExhausted, Unit
 from budgets.tariff import Charge
@@ -17,6 +18,7 @@ NOTHING = Charge()
 _ROUNDING = 1e-9
 """What two ways of adding up the same charge may differ by, relative to it."""
 
+T = TypeVar("T", int, float)
 Price = Callable[[int, int], Charge]
 """What a call of so many sequences costs at most, each with so many tokens; more of either never cost less."""
 
@@ -86,13 +88,23 @@ class Ledger:
         self.most_samples = budget.samples
         self._clock = clock
         self._began = clock()
+        self._stands: float | None = None
         self._deadline = min((s for s in (budget.seconds, most_seconds) if s is not None), default=None)
         self._open: set[Reservation] = set()
 
     @property
     def seconds(self) -> float:
         """Seconds since the ledger was opened."""
-        return self._clock() - self._began
+        return self._clock() - self._began if self._stands is None else self._stands
+
+    def stand(self, seconds: float) -> None:
+        """Let the clock stand at `seconds`: what an earlier run did takes no time again."""
+        self._stands = seconds
+
+    def go_on(self) -> None:
+        """Let the clock go on from where it stands."""
+        if self._stands is not None:
+            self._began, self._stands = self._clock() - self._stands, None
 
     @property
     def samples_left(self) -> int:
@@ -108,6 +120,23 @@ class Ledger:
     @property
     def seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self.seconds)
+
+    def lower(self, *, tokens: int | None = None, usd: float | None = None) -> None:
+        """Lower these caps, where they are higher than that or there are none; None leaves one as it is."""
+        budget = self.budget
+        self.budget = replace(budget, tokens=_least(budget.tokens, tokens), usd=_least(budget.usd, usd))
+
+    @property
+    def overspent(self) -> bool:
+        """Whether more than a cap was spent: never."""
+        budget, spent = self.budget, self.spent
+        amounts = (
+            (budget.samples, spent.samples),
+            (budget.tokens, spent.tokens),
+            (budget.eflops, spent.charge.eflops),
+            (budget.usd, spent.charge.usd),
+        )
+        return any(cap is not None and amount > cap * (1 + _ROUNDING) for cap, amount in amounts)
 
     def exceeded(self, charge: Charge) -> Unit | None:
         """The first cap that a call of that price would not keep to, beside what is spent, reserved and kept aside."""
@@ -140,6 +169,12 @@ class Ledger:
         reservation = self._trim(sequences, tokens_each, begins, aside, whole, price, beside)
         if not isinstance(reservation, Reservation):
             raise BudgetExhausted(reservation)
+        self._open.add(reservation)
+        return reservation
+
+    def reopen(self, sequences: int, tokens_each: int, charge: Charge, *, begins: bool = True) -> Reservation:
+        """The reservation of a call that an earlier run has paid for: it is open again, whatever the caps are now."""
+        reservation = Reservation(sequences, tokens_each, sequences if begins else 0, charge, None)
         self._open.add(reservation)
         return reservation
 
@@ -233,6 +268,11 @@ class Ledger:
             share = _most(lambda tokens: fits(1, tokens), least - 1)
             return min(1, share), share
         return sequences, max(least, _most(lambda tokens: fits(sequences, tokens), tokens_each - 1))
+
+
+def _least(*caps: T | None) -> T | None:
+    """The lowest of the caps that there are."""
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def _most(fits: Callable[[int], bool], most: int) -> int:

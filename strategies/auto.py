@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from strategies.advice import Advice
 from strategies.base import Candidate, Outcome, VerifierNeed
 from strategies.ranking import ballot, by_answer, with_votes
 from strategies.responding import respond
@@ -46,7 +47,8 @@ class Auto:
         reasons: list[str] = []
         while True:
             seen = [(candidate.answer, candidate.score) for candidate in drawn]
-            advice = await search.settled(partial(search.advisor.advise, seen, search.samples_left))
+            advise = partial(search.advisor.advise, seen, search.samples_left)
+            advice = await search.settled(advise, Advice)
             reasons += [advice.reason] if advice.reason else []
             search.report("advice", more=advice.more, right=advice.right, ranked=advice.ranked)
             new: list[Candidate] = []

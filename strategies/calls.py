@@ -14,6 +14,7 @@ from engines.base import (
     Engine,
     EngineError,
     EngineGarbage,
+    EngineUnavailable,
     Usage,
 )
 from engines.failures import generated_nothing
@@ -65,6 +66,8 @@ async def stream(
                     draw.usage = chunk
                     _charge(draw, assembly.tokens)
                     continue
+                if heard and chunk.anew:  # what was said cannot be taken back
+                    raise EngineUnavailable("The engine failed in the middle of its answer.", began=True)
                 sample = assembly.add(chunk)
                 _charge(draw, assembly.tokens)
                 if heard:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from strategies.base import VerifierNeed
 from strategies.clustering import cluster_texts, cluster_vectors
-from strategies.selection import Selectable, rebase_counts, select
+from strategies.recording import JournalMismatch
+from strategies.selection import Selectable, Selection, rebase_counts, select
 from strategies.stepping import Walk
 from strategies.tree import ROOT
 from strategies.tree_search import TreeSearch
@@ -66,7 +67,10 @@ class EfficientTreeSearch(TreeSearch):
             cost_weight=self.cost_weight,
             diversity_weight=weight,
         )
-        selection = await walk.search.settled(partial(asyncio.to_thread, select, problem, SELECT_SECONDS))
+        selecting = partial(asyncio.to_thread, select, problem, SELECT_SECONDS)
+        selection = await walk.search.settled(selecting, Selection)
+        if not set(selection.leaves) <= set(leaves):
+            raise JournalMismatch("a selection keeps leaves that there were not")
         if not selection.proven:
             walk.search.warn(f"Selecting leaves took over {SELECT_SECONDS:g} s, so a greedy choice stood in.")
         kept = list(selection.leaves)

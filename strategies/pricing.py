@@ -69,14 +69,8 @@ class Calls:
         n: int,
         max_tokens: int,
         verdict_tokens: int | None,
-        recorded: Draw | None = None,
     ) -> Room:
-        """Room for `n` continuations of each prefix, and for a verdict of so many tokens on each; None: for none.
-
-        For a call that is recorded, what it took then.
-        """
-        if recorded:
-            return _again(recorded)
+        """Room for `n` continuations of each prefix, and for a verdict of so many tokens on each; None: for none."""
         return {
             "sequences": len(prefixes) * n,
             "tokens_each": max_tokens,
@@ -167,16 +161,6 @@ class Calls:
         if self.pricing.learn and seconds is not None and whole:
             self.pricing.learn(*tariff.roofline(workload), seconds)
         return tariff.price(workload)
-
-
-def _again(draw: Draw) -> Room:
-    return {
-        "sequences": draw.most // max(1, draw.max_tokens),
-        "tokens_each": draw.max_tokens,
-        "aside": 0,
-        "price": lambda *_: draw.charge,
-        "beside": unpriced,
-    }
 
 
 def _size(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from budgets.budget import BudgetExhausted
@@ -12,8 +12,9 @@ from budgets.ledger import Ledger, Reservation
 from engines.base import EngineError, Message
 from engines.failures import generated_nothing
 from strategies.base import Candidate
-from strategies.journal import Journal, Scored
+from strategies.journal import Scored
 from strategies.pricing import Calls
+from strategies.recording import JournalMismatch, Recording
 from verifiers.base import Score, Verdict, Verifier, sane
 
 GRACE_SECONDS = 0.25
@@ -33,10 +34,10 @@ class Scoring:
     """
 
     verifier: Verifier
-    ledger: Ledger
     messages: tuple[Message, ...]
-    journal: Journal
+    ledger: Ledger
     calls: Calls
+    recording: Recording
     scores: dict[bytes, Score] = field(default_factory=dict)
     owed: int = 0
     longest: int = 0
@@ -71,38 +72,56 @@ class Scoring:
         return verdict, scores
 
     async def _within_budget(self, new: list[Candidate]) -> tuple[Verdict, list[Candidate]]:
-        price = self.calls.verdicts([c.text for c in new])
-        reservation = self.ledger.reserve(
-            len(new), self.verifier.max_tokens, begins=False, whole=True, price=price
-        )
-        new = new[: reservation.sequences]
+        """One call, or a recorded one: the verdict on the first of `new`, and these."""
         digests = tuple(digest(candidate.text) for candidate in new)
-        verdict, charge = Verdict((), generated=reservation.tokens), reservation.charge
-        try:
-            scored = self.journal.verdict(digests)
-            if scored is None:
-                scored = await self._ask(new, digests, reservation)
-                self.journal.add(scored)
-            verdict, charge = scored.verdict, scored.charge.within(reservation.charge)
-        finally:
-            self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read, charge=charge)
-        return verdict, new
+        scored = self.recording.scored(digests)
+        if scored is None:
+            scored = await self._asked(new, digests)
+        else:
+            self._charge_again(scored, len(new))
+        if scored.ended:
+            raise BudgetExhausted(scored.ended)
+        return scored.verdict, new[: len(scored.verdict.scores)]
 
-    async def _ask(
-        self, new: list[Candidate], digests: tuple[bytes, ...], reservation: Reservation
-    ) -> Scored:
-        """One call. A verifier that fails may have read and generated all that was reserved for it."""
-        seconds = self.ledger.seconds_left
+    async def _asked(self, new: list[Candidate], digests: tuple[bytes, ...]) -> Scored:
+        price = self.calls.verdicts([c.text for c in new])
+        try:
+            reservation = self.ledger.reserve(
+                len(new), self.verifier.max_tokens, begins=False, whole=True, price=price
+            )
+        except BudgetExhausted as refusal:
+            return await self.recording.keep(Scored(digests, Verdict(()), ended=refusal.unit))
+        opened = await self.recording.open(reservation)
+        generated, read, charge = reservation.tokens, 0, reservation.charge
+        try:
+            scored = await self._ask(new[: reservation.sequences], reservation)
+            scored = replace(scored, digests=digests, opened=opened)
+            generated, read, charge = scored.verdict.generated, scored.verdict.read, scored.charge
+            return await self.recording.keep(scored)
+        finally:
+            self.ledger.settle(reservation, generated, verifier_tokens=read, charge=charge)
+
+    def _charge_again(self, scored: Scored, texts: int) -> None:
+        """What a recorded call cost. Raises JournalMismatch where its verdict is not on the texts."""
+        verdict = scored.verdict
+        if len(verdict.scores) > texts or not (verdict.scores or scored.ended):
+            raise JournalMismatch(f"{len(verdict.scores)} scores are recorded of {texts} texts")
+        reservation = self.ledger.reopen(1, verdict.generated, scored.charge, begins=False)
+        self.ledger.settle(reservation, verdict.generated, verifier_tokens=verdict.read, charge=scored.charge)
+
+    async def _ask(self, new: list[Candidate], reservation: Reservation) -> Scored:
+        """The verdict. A verifier that fails may have read and generated all that was reserved for it."""
+        seconds, unscored = self.ledger.seconds_left, (None,) * len(new)
+        spent = Verdict((), generated=reservation.tokens)
         try:
             async with asyncio.timeout(None if seconds is None else seconds + GRACE_SECONDS):
                 verdict = await self.verifier.score(self.messages, [c.response for c in new], seconds=seconds)
-        except TimeoutError as late:
-            raise BudgetExhausted("seconds") from late
+        except TimeoutError:
+            return Scored((), spent, reservation.charge, ended="seconds")
         except EngineError as failure:
             sentence = f"{self.verifier.name} gave no scores, so they play no part: {failure}"
-            unscored = (None,) * len(new)
             if generated_nothing(failure):
-                return Scored(digests, Verdict(unscored, warnings=(sentence,)))
-            verdict = Verdict(unscored, generated=reservation.tokens, warnings=(sentence,))
-            return Scored(digests, verdict, reservation.charge)
-        return Scored(digests, verdict, self.calls.judged(verdict, len(new)))
+                return Scored((), Verdict(unscored, warnings=(sentence,)))
+            return Scored((), replace(spent, scores=unscored, warnings=(sentence,)), reservation.charge)
+        verdict = replace(verdict, scores=tuple(map(sane, verdict.scores)))
+        return Scored((), verdict, self.calls.judged(verdict, len(new)).within(reservation.charge))

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from array import array
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from budgets.budget import BudgetExhausted, Unit
-from budgets.ledger import Ledger, Reservation
+from budgets.ledger import Ledger
 from budgets.tariff import Charge
-from engines.base import Call, Chunk, Engine, EngineError
+from engines.base import Chunk, Engine, EngineError
 from strategies.advice import Advisor, Unadvised
 from strategies.base import BUDGET_ENDED, Candidate, Outcome, Problem, StoppedBecause
-from strategies.calls import Finished, plain, replay, stream
+from strategies.calls import Finished
+from strategies.drawing import Drawing, Wanted
 from strategies.embedding import Embedding
-from strategies.journal import Draw, Journal, Record, Settled
+from strategies.journal import Draw, Finding, Journal, Record, Settled
 from strategies.pricing import UNPRICED, Calls, Pricing
+from strategies.reading import Reader
+from strategies.recording import Recording
 from strategies.scoring import Scoring, digest
 from verifiers.answers import Answers
 from verifiers.base import Embedder, Verifier
 
 Event = Mapping[str, Any]
-T = TypeVar("T")
+F = TypeVar("F", bound=Finding)
 
 
 class Search:
     """Samples and scores within one request's budget, and keeps an account, a trace and a journal of both.
 
-    `rng` is seeded by the request's `seed`, and so are the engine's calls where one is given. Results recorded in
-    `journal` are returned in order, without a call, until they run out. `listen` hears every event as it happens, and
-    with `live` the text of each sample as it comes.
+    `rng` is seeded by the request's `seed`, and so are the engine's calls where one is given; else `rng_seed` seeds
+    `rng` alone. Results recorded in `journal` are returned in order, without a call, until they run out. `listen` hears
+    every event as it happens, and with `live` the text of each sample as it comes.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Search:
         pricing: Pricing = UNPRICED,
         advisor: Advisor | None = None,
         seed: int | None = None,
-        journal: Iterable[Record] = (),
+        rng_seed: int | None = None,
+        journal: Journal | Iterable[Record] = (),
         listen: Callable[[Event], None] | None = None,
         live: bool = False,
     ) -> None:
@@ -56,22 +58,22 @@ class Search:
         self.answers = answers
         self.verifier = verifier
         self.advisor = advisor or Unadvised()
-        self._seed = seed
-        self.journal = Journal(journal)
+        self._seed = rng_seed if seed is None else seed
+        self.journal = journal if isinstance(journal, Journal) else Journal(journal)
         self.trace: list[Event] = []
         self.warnings: list[str] = []
         self.failure: EngineError | None = None
-        self._engine = engine
         self._ledger = ledger
         self._limited_by: Unit | None = None
-        self._calls = Calls(pricing, problem)
-        self._embedding = Embedding(embedder, ledger, self._calls) if embedder else None
-        parts = ledger, problem.messages, self.journal, self._calls
-        self._scoring = Scoring(verifier, *parts) if verifier else None
-        self._call_seeds = None if seed is None else random.Random(seed)
         self._listen = listen
-        self._live = live
-        self._affinity = array("Q", problem.prompt).tobytes()
+        self._calls = Calls(pricing, problem)
+        self._recording = Recording(self.journal, ledger)
+        parts = ledger, self._calls, self._recording
+        heard = self._hear if live else None
+        self._drawing = Drawing(engine, problem, *parts, seed=seed, settled=self._report_sample, heard=heard)
+        self._reader = Reader(answers, ledger, self._recording)
+        self._embedding = Embedding(embedder, *parts) if embedder else None
+        self._scoring = Scoring(verifier, problem.messages, *parts) if verifier else None
 
     @cached_property
     def rng(self) -> random.Random:
@@ -158,32 +160,17 @@ class Search:
         token log-probabilities are wanted whatever the verifier needs. Raises BudgetExhausted where nothing fits or
         finished in time, EngineError where the engine fails with nothing to show.
         """
-        recorded = self.journal.draw()
         verdict = self.verifier.max_tokens if self.verifier and owes else None
-        room = self._calls.room(prefixes, n, max_tokens, verdict, recorded)
-        reservation = self._ledger.reserve(**room, begins=begins)
-        limited_by = recorded.limited_by if recorded else reservation.trimmed_by
-        if reservation.sequences < len(prefixes) * n:
-            self._limited_by = limited_by
-            prefixes = prefixes[: reservation.sequences]
-            n = reservation.sequences // len(prefixes)
-        each, most = reservation.tokens_each, reservation.tokens
-        call = self._call(prefixes, n, each, stop, logprobs)
-        draw = recorded or Draw(len(prefixes), each, most, limited_by=limited_by)
-        began = self._ledger.seconds
-        try:
-            await self._make(call, draw, finished)
-        finally:
-            seconds = 0.0 if recorded else self._ledger.seconds - began
-            if not recorded:
-                # Where samples were judged as they came, the time is not the engine's alone.
-                draw.charge = self._calls.settled(
-                    draw, call.prompts, reservation.sequences, None if finished else seconds
-                )
-            self._settle(reservation, draw, seconds)
+        logprobs = logprobs or bool(self.verifier and self.verifier.needs_logprobs)
+        wanted = Wanted(
+            prefixes, n, max_tokens, stop or self.problem.stop, begins, verdict, 0 if logprobs else None
+        )
+        draw, sequences = await self._drawing.draw(wanted, finished)
+        if sequences < wanted.sequences:
+            self._limited_by = draw.limited_by
         if owes and self._scoring:
             self._scoring.owe(len(draw.drawn), max((len(d.sample.tokens) for d in draw.drawn), default=0))
-        self._conclude(call, draw)
+        self._conclude(draw, sequences)
         return draw
 
     async def score(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -204,85 +191,42 @@ class Search:
             return None
         if self._embedding.unpriced:
             self.warn("What embedding costs is not known: configure the path and hardware of its model.")
-        recorded = self.journal.settled()
-        embedded = await self._embedding.ask(texts, recorded.value if recorded else None)
-        if recorded is None:
-            self.journal.add(Settled(embedded))
+        embedded = await self._embedding.ask(texts)
         if isinstance(embedded, str):
             self.warn(f"Steps were compared by their texts alone, since embedding them failed: {embedded}")
             return None
         return list(embedded.vectors)
 
-    async def settled(self, find: Callable[[], Awaitable[T]]) -> T:
+    async def settled(self, find: Callable[[], Awaitable[F]], kind: type[F]) -> F:
         """What `find` finds out, recorded; in a replay, what it found then. For all that might differ the next time."""
-        recorded = self.journal.settled()
-        if recorded is None:
-            recorded = Settled(await find())
-            self.journal.add(recorded)
-        return cast(T, recorded.value)
+        settled = self._recording.settled(kind)
+        if settled is None:
+            settled = await self._recording.keep(Settled(await find()))
+        return cast(F, settled.value)
 
     async def canonical(self, contents: Sequence[str]) -> list[str | None]:
         """The answer of each content; None, and a warning, where reading it takes longer than the budget has left."""
-        try:
-            async with asyncio.timeout(self._ledger.seconds_left):
-                answers = await self.answers.canonical(contents)
-        except TimeoutError:
+        reading = await self._reader.read(contents)
+        if reading.late:
             self.limit("seconds")
             self.warn("Time ran out while answers were read; those that were not read have no vote.")
-            return [None] * len(contents)
-        for warning in self.answers.warnings:
+        for warning in reading.warnings:
             self.warn(warning)
-        return answers
+        return list(reading.answers)
 
-    def _call(
-        self,
-        prefixes: Sequence[tuple[int, ...]],
-        n: int,
-        max_tokens: int,
-        stop: tuple[str, ...],
-        logprobs: bool,
-    ) -> Call:
-        sampling = dict(self.problem.sampling)
-        if self._call_seeds:
-            sampling["seed"] = self._call_seeds.getrandbits(31)
-        wanted = 0 if logprobs or (self.verifier and self.verifier.needs_logprobs) else None
-        stops = stop or self.problem.stop
-        return Call(tuple(prefixes), n, max_tokens, stops, wanted, sampling, self._affinity)
-
-    async def _make(self, call: Call, draw: Draw, finished: Finished | None) -> None:
-        """Fill `draw`: from the journal, where it stands there already, or with a call."""
-        if draw in self.journal:
-            await replay(draw, finished)
-            return
-        seconds, heard = self._ledger.seconds_left, self._hear if self._live else None
-        if finished or heard or self._ledger.budget.seconds is not None:
-            await stream(self._engine, call, draw, seconds, finished, heard)
-        else:
-            await plain(self._engine, call, draw, seconds)
-        self.journal.add(draw)
-
-    def _settle(self, reservation: Reservation, draw: Draw, seconds: float) -> None:
-        usage = draw.usage
-        self._ledger.settle(
-            reservation,
-            draw.tokens,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens or 0,
-            charge=draw.charge,
-            engine_seconds=seconds,
-        )
+    def _report_sample(self, draw: Draw, n: int) -> None:
         self.report(
             "sample",
             prefixes=draw.prefixes,
-            n=reservation.sequences // draw.prefixes,
+            n=n,
             max_tokens=draw.max_tokens,
             finished=len(draw.drawn),
             tokens=draw.tokens,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
+            prompt_tokens=draw.usage.prompt_tokens,
+            cached_tokens=draw.usage.cached_tokens,
         )
 
-    def _conclude(self, call: Call, draw: Draw) -> None:
+    def _conclude(self, draw: Draw, sequences: int) -> None:
         """Raise what broke a call off, unless it brought something; that is kept, and the failure noted."""
         if draw.failure and not draw.drawn:
             raise draw.failure
@@ -290,8 +234,8 @@ class Search:
             self.limit(draw.failure.unit)
         elif draw.failure:
             self._fail(draw.failure)
-        elif not draw.cut_short and (failed := len(call.prompts) * call.n - len(draw.drawn)):
-            self.warn(f"{failed} of {failed + len(draw.drawn)} samples failed; the others were used.")
+        elif not draw.cut_short and (failed := sequences - len(draw.drawn)):
+            self.warn(f"{failed} of {sequences} samples failed; the others were used.")
 
     def _hear(self, chunk: Chunk) -> None:
         if self._listen:

@@ -285,3 +285,27 @@ def test_whole_sequences_get_all_their_tokens_or_are_left_out():
         assert Ledger(Budget(1, left)).reserve(3, 21, begins=False, whole=True).sequences == fit
     with pytest.raises(BudgetExhausted, match="tokens"):
         Ledger(Budget(1, 20)).reserve(3, 21, begins=False, whole=True)
+
+
+def test_caps_are_lowered_and_never_raised():
+    ledger = Ledger(Budget(4, 100, usd=1.0))
+    ledger.lower(tokens=40)
+    assert (ledger.tokens_left, ledger.budget.usd) == (40, 1.0)
+    ledger.lower(tokens=90, usd=0.5)
+    assert (ledger.tokens_left, ledger.budget.usd, ledger.budget.samples) == (40, 0.5, 4)
+    ledger.lower()
+    uncapped = Ledger(Budget(4))
+    uncapped.lower(tokens=7)
+    assert (ledger.tokens_left, uncapped.tokens_left) == (40, 7)
+    assert uncapped.reserve(1, 50).tokens == 7
+
+
+def test_a_run_that_spent_more_than_a_cap_would_be_seen():
+    ledger = Ledger(Budget(4, 100, usd=1.0))
+    ledger.settle(ledger.reserve(4, 25, price=lambda *_: Charge(usd=1.0)), 100, charge=Charge(usd=1.0))
+    assert not ledger.overspent
+    ledger.spent.tokens += 1
+    assert ledger.overspent
+    ledger.spent.tokens -= 1
+    ledger.spent.charge = Charge(usd=1.1)
+    assert ledger.overspent
