@@ -1,0 +1,1 @@
+"""Tenants: who asks, what they may spend, and what they have spent."""
