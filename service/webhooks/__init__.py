@@ -1,0 +1,1 @@
+"""Telling clients that a job or batch has ended."""
