@@ -31,14 +31,18 @@ def page(description: Json) -> bytes:
 
 
 def _details(told: Json) -> str:
-    body = ""
-    if "requestBody" in told:
-        name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        body = f'<p>Body: <a href="#{name}">{name}</a></p>'
+    body = "".join(map(_body, told.get("requestBody", {}).get("content", {}).items()))
     rows = "".join(
         f"<li>{status}: {escape(r['description'])}</li>" for status, r in told["responses"].items()
     )
     return f"{body}<ul>{rows}</ul>"
+
+
+def _body(content: tuple[str, Json]) -> str:
+    """A body's type, and its schema where that has a name."""
+    kind, told = content
+    name = told.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return f'<p>Body: <a href="#{name}">{name}</a></p>' if name else f"<p>Body: <code>{escape(kind)}</code></p>"
 
 
 def _pretty(schema: Any) -> str:

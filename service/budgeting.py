@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
-from budgets.budget import Budget
+from budgets.budget import Budget, Unit
 from budgets.tariff import Tariff
 from service.errors import undoable, unreadable
 from service.schemas import BudgetRequest, ChatRequest, ScalingRequest
-from service.settings import BudgetConfig
+from service.settings import BudgetConfig, Limits
+from service.tenants.tenant import ANONYMOUS, Tenant
 from service.world import World
 from strategies.pricing import Pricing
 from verifiers.base import Verifier
@@ -17,6 +18,7 @@ from verifiers.base import Verifier
 GREEDY = 1e-5
 """Below this temperature vLLM takes the likeliest token, and refuses to draw more than one sample."""
 
+Number = TypeVar("Number", int, float)
 ChosenBy = Literal["request", "effort", "default", "auto"]
 PRICED: tuple[Literal["eflops", "usd"], ...] = ("eflops", "usd")
 
@@ -30,13 +32,32 @@ class Granted:
     warnings: tuple[str, ...] = ()
 
 
-def grant(world: World, request: ChatRequest, scaling: ScalingRequest, *, split: bool = False) -> Granted:
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest budget of one request, in each unit that is limited."""
+
+    samples: int
+    tokens: int
+    seconds: float
+    eflops: float | None
+    usd: float | None
+
+
+def grant(
+    world: World,
+    request: ChatRequest,
+    scaling: ScalingRequest,
+    *,
+    split: bool = False,
+    tenant: Tenant = ANONYMOUS,
+) -> Granted:
     """The caps of a request. With `split`, samples that are not capped are up to whoever splits the other caps.
 
     Raises ApiError where they cannot be read or granted.
     """
-    caps, chosen_by = _caps(world, request, scaling)
-    most = world.limits.samples
+    limits = largest(world.limits, tenant)
+    caps, chosen_by = _caps(world, request, scaling, limits)
+    most = limits.samples
     samples = min(caps.samples or (most if split else world.defaults.budget.samples), most)
     warnings: tuple[str, ...] = ()
     greedy = request.temperature is not None and request.temperature < GREEDY
@@ -52,9 +73,28 @@ def grant(world: World, request: ChatRequest, scaling: ScalingRequest, *, split:
                 f"At temperature 0 there is one answer, and n asks for {wanted}. Raise it, or ask for n: 1."
             )
         raise undoable("budget_too_small", message, "n")
-    tokens = min(caps.tokens or world.limits.tokens, world.limits.tokens)
-    seconds = caps.seconds and min(caps.seconds, world.limits.seconds)
-    return Granted(Budget(samples, tokens, seconds, caps.eflops, caps.usd), chosen_by, warnings)
+    tokens = min(caps.tokens or limits.tokens, limits.tokens, tenant.tokens_per_day or limits.tokens)
+    seconds = _lower(caps.seconds, tenant.most.seconds if caps.seconds is None else limits.seconds)
+    eflops = _lower(caps.eflops, limits.eflops)
+    usd = _lower(caps.usd, limits.usd, tenant.usd_per_day)
+    return Granted(Budget(samples, tokens, seconds, eflops, usd), chosen_by, warnings)
+
+
+def largest(limits: Limits, tenant: Tenant) -> Largest:
+    """The largest budget of one request: the service's, and the tenant's where that is lower."""
+    most = tenant.most
+    return Largest(
+        samples=min(limits.samples, most.samples or limits.samples),
+        tokens=min(limits.tokens, most.tokens or limits.tokens),
+        seconds=min(limits.seconds, most.seconds or limits.seconds),
+        eflops=most.eflops,
+        usd=most.usd,
+    )
+
+
+def _lower(*caps: Number | None) -> Number | None:
+    """The lowest of the caps that there are."""
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 async def pricing(
@@ -99,7 +139,7 @@ async def _verifying(
 
 
 def _caps(
-    world: World, request: ChatRequest, scaling: ScalingRequest
+    world: World, request: ChatRequest, scaling: ScalingRequest, limits: Largest
 ) -> tuple[BudgetRequest | BudgetConfig, ChosenBy]:
     asked, effort = scaling.budget, request.reasoning_effort
     if effort is not None:
@@ -115,14 +155,14 @@ def _caps(
     chosen_by: ChosenBy = "request" if request.scaling else "default"
     if asked is None:
         return world.defaults.budget, chosen_by
-    _check_limits(world, asked)
+    _check_limits(limits, asked)
     return asked, chosen_by
 
 
-def _check_limits(world: World, asked: BudgetRequest) -> None:
-    for unit in ("samples", "tokens", "seconds"):
-        value, most = getattr(asked, unit), getattr(world.limits, unit)
-        if value is not None and value > most:
+def _check_limits(limits: Largest, asked: BudgetRequest) -> None:
+    for unit in get_args(Unit):
+        value, most = getattr(asked, unit), getattr(limits, unit)
+        if value is not None and most is not None and value > most:
             message = (
                 f"scaling.budget.{unit} is {value}, and at most {most} are given to one request. Lower it."
             )

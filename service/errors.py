@@ -7,8 +7,11 @@ from typing import Any
 from engines.base import EngineError, EngineRefused
 
 RETRY_AFTER_SECONDS = 5
-NOT_REPEATED = (408, 504)
-"""OpenAI's clients repeat a call that ended with one of these, and would spend its budget again."""
+NOT_REPEATED = (408, 409, 504)
+"""OpenAI's clients repeat a call that ended with one of these, in vain, or to spend its budget again."""
+
+MOST_PATIENCE = 60
+"""OpenAI's clients take no heed of a Retry-After above this, and would come again at once."""
 
 
 class ApiError(Exception):
@@ -33,7 +36,9 @@ class ApiError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        if self.status in NOT_REPEATED:
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if self.status in NOT_REPEATED or (self.retry_after or 0) > MOST_PATIENCE:
             headers["X-Should-Retry"] = "false"
         return headers
 

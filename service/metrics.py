@@ -11,8 +11,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 from budgets.ledger import Ledger
+from service.tenants.counters import TenantCounters
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -59,10 +61,24 @@ class Metrics:
         self.lost = Counter(
             "aliquot_responses_not_kept", "Responses on which feedback cannot be given.", registry=registry
         )
+        self.replayed = Counter(
+            "aliquot_replies_replayed", "Replies sent again for their Idempotency-Key.", registry=registry
+        )
+        self._feedback = Counter(
+            "aliquot_feedback", "Responses that were judged.", (*by, "correct"), registry=registry
+        )
+        self.tenants = TenantCounters(registry)
+        self._overspends = Counter(
+            "aliquot_overspends", "Runs that spent more than a cap: always 0.", registry=registry
+        )
         self._spent = [Counter(name, text, by, registry=registry) for name, text, _ in SPENT]
         self._labelled: dict[
             tuple[str, str], list[Counter]
         ] = {}  # looking labels up costs more than counting
+
+    def add(self, collector: Collector) -> None:
+        """Tell what `collector` collects as well, each time that /metrics is asked for."""
+        self._registry.register(collector)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -76,6 +92,11 @@ class Metrics:
         for counter, (_, _, amount) in zip(self._labelled[labels], SPENT, strict=True):
             counter.inc(amount(ledger))
         self._runs.labels(*labels, stopped_because).inc()
+        self._overspends.inc(ledger.overspent)
+
+    def judged(self, model: str, strategy: str, *, correct: bool) -> None:
+        """Count a verdict on a response."""
+        self._feedback.labels(model, strategy, str(correct).lower()).inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -10,26 +10,38 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from budgets.hardware import HARDWARE
-from service import budget_replies, profile_replies
+from service import batch_schemas, budget_replies, job_replies, profile_replies, tenant_replies
 from service import reply_schemas as reply
 from service.api_page import page
+from service.batch_pages import batch_paths, file_paths
+from service.batch_requests import BatchFileRequest
 from service.budget_schemas import CostRequest, cost_example
+from service.job_pages import job_paths
+from service.job_schemas import JobRequest, job_example
 from service.profile_schemas import FeedbackRequest, ProfileRequest, profile_example
 from service.recommend_schemas import RecommendRequest, recommend_example
 from service.replies import encode
 from service.schemas import ChatRequest, ScalingRequest
 from service.settings import WorldConfig
+from service.tenant_pages import SECURITY, keyed, tenant_paths
+from service.tenant_schemas import KeyRequest, TenantRequest, tenant_example
 from service.verifying import BUILT_IN
 from strategies.registry import registry
 
 Json = dict[str, Any]
-DESCRIPTION = "A prompt and a compute budget in, the best answer that the budget buys out."
+DESCRIPTION = (
+    "A prompt and a compute budget in, the best answer that the budget buys out. A POST under /v1 that carries an "
+    "`Idempotency-Key` runs once, however often it is sent."
+)
 RUN_ERRORS = {
     400: "The request cannot be read.",
+    403: "The tenant may not use the model or the strategy.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
+    409: "The Idempotency-Key came with another request before.",
     413: "The body is too large.",
     422: "The request cannot be done; the message says why and the mend.",
+    429: "A limit of the tenant's, or of the service, leaves no room now; Retry-After says when to try again.",
     503: "The engine does not answer, or too much is asked at once; Retry-After says when to try again.",
     504: "Time ran out before a first answer.",
 }
@@ -58,7 +70,9 @@ def describe(config: WorldConfig) -> Json:
     """The OpenAPI 3.1 description of a service with this configuration."""
     chat = "OpenAI's chat completion with `scaling`; chunks of it with `stream`."
     scale = "The whole outcome: every candidate and the trace; one JSON event for each step with `stream`."
-    not_ready = {"503": _answer("An engine or the store does not answer.", reply.Readiness)}
+    not_ready = {
+        "503": _answer("An engine or the store does not answer, or the service ends.", reply.Readiness)
+    }
     paths = {
         "/v1/chat/completions": {
             "post": _run("Answer a conversation by spending a budget.", chat, reply.ChatCompletion)
@@ -68,6 +82,10 @@ def describe(config: WorldConfig) -> Json:
         "/v1/budget/recommend": {"post": _recommend()},
         "/v1/profiles": _profiles(),
         "/v1/feedback": {"post": _feedback()},
+        **job_paths(_answer, _body),
+        **batch_paths(_answer, _body),
+        **file_paths(_answer),
+        **tenant_paths(_answer, _body),
         "/v1/models": _get("The configured models, and whether each one's engine answers.", reply.Models),
         "/v1/models/{id}": _one_model(),
         "/v1/strategies": _get(
@@ -83,8 +101,8 @@ def describe(config: WorldConfig) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Aliquot", "version": version("aliquot"), "description": DESCRIPTION},
-        "paths": paths,
-        "components": {"schemas": _schemas(config)},
+        "paths": keyed(paths, _answer),
+        "components": {"schemas": _schemas(config), "securitySchemes": SECURITY},
     }
 
 
@@ -100,10 +118,14 @@ def example(model: str) -> Json:
 
 
 def _schemas(config: WorldConfig) -> Json:
-    told = [model for module in (reply, budget_replies, profile_replies) for model in vars(module).values()]
+    modules = (reply, budget_replies, job_replies, profile_replies, batch_schemas, tenant_replies)
+    told = [model for module in modules for model in vars(module).values()]
     replies = {m: None for m in told if isinstance(m, type) and issubclass(m, BaseModel)}
     described = [(m, "serialization") for m in replies if m is not BaseModel]
-    requests = (ChatRequest, ScalingRequest, CostRequest, RecommendRequest, ProfileRequest, FeedbackRequest)
+    requests = (
+        *(ChatRequest, ScalingRequest, CostRequest, RecommendRequest),
+        *(ProfileRequest, FeedbackRequest, JobRequest, BatchFileRequest, TenantRequest, KeyRequest),
+    )
     read = [(m, "validation") for m in requests]
     _, definitions = models_json_schema([*described, *read], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     schemas: Json = definitions["$defs"]
@@ -127,6 +149,9 @@ def _schemas(config: WorldConfig) -> Json:
     schemas["RecommendRequest"]["examples"] = [recommend_example()]
     schemas["ProfileRequest"]["properties"]["model"]["enum"] = models
     schemas["ProfileRequest"]["examples"] = [profile_example(models[0])]
+    schemas["JobRequest"]["properties"]["model"]["enum"] = models
+    schemas["JobRequest"]["examples"] = [job_example(models[0])]
+    schemas["TenantRequest"]["examples"] = [tenant_example()]
     return schemas
 
 

@@ -69,7 +69,7 @@ class FeedbackRequest(StrictBody):
 
 def read_profile(body: bytes) -> ProfileRequest:
     """The samples in `body`, or ApiError 400."""
-    return read_as(ProfileRequest, body)
+    return read_as(ProfileRequest, body, most=6 * MOST_IN_ALL + 2 * MOST_PROBLEMS)
 
 
 def read_feedback(body: bytes) -> FeedbackRequest:

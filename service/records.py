@@ -18,6 +18,7 @@ from service.settings import Limits
 from service.store.client import Store, StoreUnavailable
 from service.store.script import Script
 from service.store.writer import Writer
+from service.tenants.tenant import ANONYMOUS
 from service.thinking import Thinking
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ JUDGE: Final = Script(_JUDGE + _KEEP + _JUDGED + _WRITE)
 class ResponseFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What feedback on a response needs to know of it: what ran, with how many samples, for which task.
 
-    `k` answers were returned; `params` are the strategy's own.
+    `k` answers were returned; `params` are the strategy's own. `tenant` asked, and alone may judge.
     """
 
     model: str
@@ -74,6 +75,7 @@ class ResponseFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     params: dict[str, Any] = {}
     verifier: str | None = None
     k: Annotated[int, msgspec.Meta(ge=1)] = 1
+    tenant: str = ANONYMOUS.name
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -66,7 +66,12 @@ def messages(run: Run) -> list[tuple[Json, str]]:
 
 
 def message(candidate: Candidate, tools: bool) -> tuple[Json, str]:
-    reasoning, content = split_reasoning(candidate.text)
+    return spoken(candidate.text, candidate.response.sample.finish_reason, tools)
+
+
+def spoken(text: str, finish_reason: str, tools: bool) -> tuple[Json, str]:
+    """An answer as an assistant's message, with its finish reason."""
+    reasoning, content = split_reasoning(text)
     reply: Json = {"role": "assistant", "content": content}
     if reasoning is not None:
         reply["reasoning_content"] = reasoning
@@ -76,7 +81,7 @@ def message(candidate: Candidate, tools: bool) -> tuple[Json, str]:
             reply["content"] = content or None
             reply["tool_calls"] = [_tool_call(call.name, call.arguments) for call in calls]
             return reply, "tool_calls"
-    return reply, candidate.response.sample.finish_reason
+    return reply, finish_reason
 
 
 def usage(run: Run) -> Json:
@@ -113,7 +118,8 @@ def scaling(run: Run) -> Json:
 
 
 def _spent(run: Run) -> Json:
-    spent, tariff = run.spent, run.plan.pricing.generator
+    spent, lost, tariff = run.spent, run.lost, run.plan.pricing.generator
+    paid = tariff is not None and tariff.usd_per_hour is not None
     return {
         "samples": spent.samples,
         "prompt_tokens": spent.prompt_tokens,
@@ -122,7 +128,16 @@ def _spent(run: Run) -> Json:
         "verifier_tokens": spent.verifier_tokens,
         "eflops": spent.charge.eflops if tariff else None,
         "seconds": round(run.seconds, 4),
-        "usd": spent.charge.usd if tariff and tariff.usd_per_hour is not None else None,
+        "usd": spent.charge.usd if paid else None,
+        "lost": {
+            "calls": lost.calls,
+            "samples": lost.samples,
+            "tokens": lost.tokens,
+            "eflops": lost.eflops if tariff else None,
+            "usd": lost.usd if paid else None,
+        }
+        if lost.calls
+        else None,
     }
 
 

@@ -28,8 +28,21 @@ class Budget(BaseModel):
     usd: float | None
 
 
+class Lost(BaseModel):
+    """Calls of a job that were under way when a replica died: what they came to at most, beside what is spent."""
+
+    calls: int
+    samples: int
+    tokens: int
+    eflops: float | None
+    usd: float | None
+
+
 class Spent(BaseModel):
-    """`tokens` are all generated tokens, `verifier_tokens` those that verifiers that are models read."""
+    """`tokens` are all generated tokens, `verifier_tokens` those that verifiers that are models read.
+
+    `lost`: of a job that was taken over; null where nothing was.
+    """
 
     samples: int
     tokens: int
@@ -39,6 +52,7 @@ class Spent(BaseModel):
     seconds: float
     eflops: float | None
     usd: float | None
+    lost: Lost | None
 
 
 class Answer(BaseModel):
@@ -167,6 +181,8 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    status: Literal["ok", "not_ready"]
-    engines: dict[str, bool]
-    store: bool
+    """`draining`: the service was told to end, and asks nobody whether they answer."""
+
+    status: Literal["ok", "not_ready", "draining"]
+    engines: dict[str, bool] | None = None
+    store: bool | None = None

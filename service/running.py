@@ -9,12 +9,16 @@ from budgets.ledger import Spent
 from service.errors import ApiError, engine_failed, too_few_tokens, too_late, too_little
 from service.planning import Plan
 from strategies.base import Outcome
+from strategies.journal import Journal, Lost, lost
 from strategies.search import Event, Search
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run: its outcome, its account, its trace and warnings; `seconds` of wall clock."""
+    """A finished run: its outcome, its account, its trace and warnings; `seconds` of wall clock.
+
+    `lost`: what attempts before it paid for that were cut off.
+    """
 
     plan: Plan
     outcome: Outcome
@@ -22,14 +26,31 @@ class Run:
     seconds: float
     trace: tuple[Event, ...]
     warnings: tuple[str, ...]
+    lost: Lost
 
 
-async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live: bool = False) -> Run:
-    """Run a plan within its ledger.
+async def run(
+    plan: Plan,
+    *,
+    journal: Journal | None = None,
+    listen: Callable[[Event], None] | None = None,
+    live: bool = False,
+) -> Run:
+    """Run a plan within its ledger, and within a span where it is traced; what `journal` holds is not asked for again.
 
     Raises ApiError where nothing is in hand: 503 where the engine failed, 422 where the tokens had no room for an
     answer, 504 where time ran out before a first one.
     """
+    journal = journal or Journal()
+    if plan.tracing is None:
+        return await _run(plan, journal, listen, live)
+    with plan.tracing.run(plan) as traced:
+        done = await _run(traced.plan, journal, listen, live)
+        traced.stopped_because = done.outcome.stopped_because
+        return done
+
+
+async def _run(plan: Plan, journal: Journal, listen: Callable[[Event], None] | None, live: bool) -> Run:
     ledger = plan.ledger
     search = Search(
         plan.engine,
@@ -41,6 +62,8 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
         pricing=plan.pricing,
         advisor=plan.advisor,
         seed=plan.seed,
+        rng_seed=plan.rng_seed,
+        journal=journal,
         listen=listen,
         live=live,
     )
@@ -54,6 +77,7 @@ async def run(plan: Plan, *, listen: Callable[[Event], None] | None = None, live
         seconds=ledger.seconds,
         trace=tuple(search.trace),
         warnings=(*plan.warnings, *search.warnings, *_fewer(plan, outcome)),
+        lost=lost(search.journal.records),
     )
 
 

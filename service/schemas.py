@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from service.body_errors import first_fault, refuse_nul
-from service.json_objects import plain_json
+from service.errors import unreadable
+from service.json_objects import crowded, plain_json
 
 MOST_MESSAGES = 10_000
 MOST_PARTS = 1_000
+MOST_VALUES = 50_000
 DEFAULT_TASK = "default"
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -197,8 +199,11 @@ def read_scaling(header: str) -> ScalingRequest:
     return read_as(ScalingRequest, header.encode("latin-1"), "X-Aliquot-Scaling")
 
 
-def read_as(shape: type[Body], text: bytes, within: str = "") -> Body:
-    """The body of that shape in `text`, or ApiError 400; `within` names the field that holds it."""
+def read_as(shape: type[Body], text: bytes, within: str = "", *, most: int = MOST_VALUES) -> Body:
+    """The body of that shape in `text`, of at most so many values, or ApiError 400; `within` names what holds it."""
+    if crowded(text, most):
+        message = f"{within or 'The body'} holds more than {most} values. Send fewer."
+        raise unreadable(message, within or None, "invalid_value")
     try:
         body = shape.model_validate_json(text)
     except ValidationError as error:

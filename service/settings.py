@@ -19,8 +19,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.exposure import AdminKey, loopback
+from service.tracing.collector import CollectorUrl
+from service.webhook_settings import WebhooksConfig
+
 BUNDLED_NAME = "smollm2-135m"
 BUNDLED_PATH = Path("models") / BUNDLED_NAME
+
+DRAIN_SECONDS = 5.0
+"""As long as the service keeps an idle connection, and longer than deploy/nginx.conf does."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
@@ -70,6 +77,23 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = None
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._{}-]{1,64}$")] = "aliquot"
     data_dir: Path = Path(".data")
+    otlp_endpoint: CollectorUrl | None = None
+    drain_seconds: Annotated[float, Field(ge=0, le=3_600)] | None = None
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    auth: Literal["auto", "required", "off"] = "auto"
+    admin_key: AdminKey | None = None
+
+    @property
+    def serves_on(self) -> float:
+        """Seconds for which new requests are served once the service is told to end: `drain_seconds`."""
+        if self.drain_seconds is None:
+            return 0.0 if loopback(self.host) else DRAIN_SECONDS
+        return self.drain_seconds
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether requests need a key: where others than this machine can reach it, unless `auth` says otherwise."""
+        return self.auth == "required" or (self.auth == "auto" and not loopback(self.host))
 
 
 class _Part(BaseModel):
@@ -201,8 +225,23 @@ class Limits(_Part):
     messages: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_bytes: Annotated[int, Field(ge=1_000)] = 4_000_000
     body_seconds: Annotated[float, Field(gt=0)] = 30
+    send_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
+    requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 128
+    engine_waiting: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.25
+    kv_usage: Annotated[float, Field(gt=0, le=1)] = 0.95
     profiles: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     response_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 7 * 86_400
+    jobs_at_once: Annotated[int, Field(ge=0, le=1_000)] = 8
+    jobs_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+    job_attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
+    job_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 7 * 86_400
+    batch_lines: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    batch_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 20_000_000
+    batches_open: Annotated[int, Field(ge=0, le=10_000)] = 10
+    files: Annotated[int, Field(ge=0, le=10_000)] = 10
+    file_seconds: Annotated[int, Field(ge=1, le=366 * 86_400)] = 86_400
+    idempotent_bytes: Annotated[int, Field(ge=0, le=256 * 2**20)] = 16 * 2**20
+    idempotent_seconds: Annotated[int, Field(ge=1, le=366 * 86_400)] = 86_400
 
 
 class WorldConfig(_Part):
@@ -214,6 +253,7 @@ class WorldConfig(_Part):
     verifiers: list[VerifierConfig] = []
     defaults: Defaults = Defaults()
     limits: Limits = Limits()
+    webhooks: WebhooksConfig = WebhooksConfig()
 
     @model_validator(mode="after")
     def _names(self) -> WorldConfig:

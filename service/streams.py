@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
+from service.backlog import Backlog
 from service.errors import ApiError
 from service.planning import Plan
 from service.replies import encode, messages, scaling, scaling_outcome, usage
@@ -31,18 +32,20 @@ def comment(value: Any) -> bytes:
 
 
 async def events(start: Runner, live: bool) -> AsyncGenerator[Event | Run | ApiError | None]:
-    """What happens in a run as it happens, None now and then while nothing does, and the `Run` or ApiError last."""
-    heard: asyncio.Queue[Event | None] = asyncio.Queue()
-    task = asyncio.ensure_future(start(heard.put_nowait, live))
-    task.add_done_callback(lambda _: heard.put_nowait(None))
+    """What happens in a run as it happens, None now and then while nothing does, and the `Run` or ApiError last.
+
+    Where what is yielded is taken too slowly, not every event is told: see `Backlog`.
+    """
+    backlog = Backlog()
+    task = asyncio.ensure_future(start(backlog.add, live))
+    task.add_done_callback(lambda _: backlog.some.set())
     try:
-        while not (task.done() and heard.empty()):
-            event = None
+        while backlog or not task.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
-                    event = await heard.get()
-            if event is not None or not task.done():
-                yield event
+                    await backlog.some.wait()
+            if backlog or not task.done():
+                yield backlog.take()
         try:
             yield task.result()
         except ApiError as error:
@@ -58,33 +61,35 @@ async def chat_chunks(plan: Plan, start: Runner, id: str, include_usage: bool) -
     chunks = _Chunks(plan, id)
     splitter = ReasoningSplitter()
     yield chunks.chunk(0, {"role": "assistant", "content": ""})
-    async for event in events(start, live):
-        if isinstance(event, ApiError):
-            yield data(event.body())
-        elif isinstance(event, Run):
-            for kind, text in splitter.finish() if live else ():
-                yield chunks.text(kind, text)
-            for part in chunks.end(event, spoken=live):
-                yield part
-            if include_usage:
-                yield chunks.usage(event)
-        elif event and event["event"] == "delta":
-            for kind, text in splitter.feed(event["text"]):
-                yield chunks.text(kind, text)
-        else:
-            yield comment(event or {"event": "running"})
+    async with aclosing(events(start, live)) as told:
+        async for event in told:
+            if isinstance(event, ApiError):
+                yield data(event.body())
+            elif isinstance(event, Run):
+                for kind, text in splitter.finish() if live else ():
+                    yield chunks.text(kind, text)
+                for part in chunks.end(event, spoken=live):
+                    yield part
+                if include_usage:
+                    yield chunks.usage(event)
+            elif event and event["event"] == "delta":
+                for kind, text in splitter.feed(event["text"]):
+                    yield chunks.text(kind, text)
+            else:
+                yield comment(event or {"event": "running"})
     yield DONE
 
 
 async def outcome_events(start: Runner, id: str) -> AsyncGenerator[bytes]:
     """One JSON event for each step of the run, the whole outcome last."""
-    async for event in events(start, False):
-        if isinstance(event, ApiError):
-            yield data(event.body())
-        elif isinstance(event, Run):
-            yield data(scaling_outcome(event, id))
-        else:
-            yield data({"object": "scaling.event", **event}) if event else comment({"event": "running"})
+    async with aclosing(events(start, False)) as told:
+        async for event in told:
+            if isinstance(event, ApiError):
+                yield data(event.body())
+            elif isinstance(event, Run):
+                yield data(scaling_outcome(event, id))
+            else:
+                yield data({"object": "scaling.event", **event}) if event else comment({"event": "running"})
     yield DONE
 
 

@@ -7,29 +7,42 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib import import_module
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
 
 from engines.base import Engine
 from engines.devices import detect_device
 from engines.launch import LaunchSpec, Progress, Supervisor, free_port
 from engines.pool import Pool
 from engines.separate import SeparateCalls
+from engines.transport import Transport
 from engines.vllm import VllmEngine
+from service.admission import Admission
+from service.batches.batches import Batches
+from service.draining import Draining
 from service.errors import ApiError
+from service.jobs.jobs import Jobs
 from service.records import Records
 from service.schemas import VerifierRequest
+from service.serving import Bodies
 from service.settings import Defaults, Limits, ModelConfig, Settings, SettingsError, WorldConfig
 from service.shapes import Shapes
 from service.store.client import Store
 from service.tariffs import Tariffs
+from service.tenants.tenants import Tenants
 from service.thinking import Thinking
 from service.verifying import Verifiers, authorization
 from service.warming import Warming
+from service.webhooks.queue import Webhooks
 from strategies.base import Strategy
 from strategies.registry import registry
 from verifiers.answers import Answers
 from verifiers.base import Embedder, Verifier
 from verifiers.workers import Workers
+
+if TYPE_CHECKING:
+    from service.tracing.tracing import Tracing
 
 HEAVY: Final = ("budgets.recommend", "budgets.profiles", "budgets.allocation", "service.summaries")
 """Modules that take long to import, and that no start waits for."""
@@ -47,13 +60,22 @@ class World:
         self._settings = settings
         self._progress = progress
         self._engines: dict[str, Engine] = {}
+        self.pools: dict[str, Pool] = {}
+        self.tracing: Tracing | None = None
         self.verifiers = Verifiers(config, self.engine)
         self.shapes = Shapes()
         self.store = Store(settings)
         self.thinking = Thinking()
         self.records = Records(self.store, config.limits, self.thinking)
         self.tariffs = Tariffs(self.shapes, self.records)
+        self.tenants = Tenants(self.store, settings)
         self.warming = Warming(self.thinking)
+        self.draining = Draining()
+        self.admission = Admission(config.limits, self.draining)
+        self.bodies = Bodies(config.limits)
+        self.jobs = Jobs(self.store, config.limits)
+        self.webhooks = Webhooks(self.store, config.webhooks)
+        self.batches = Batches(self.store, config.limits, self.jobs, self.webhooks)
         self._stack = AsyncExitStack()
         if self.defaults.strategy not in registry():
             raise SettingsError(
@@ -70,20 +92,35 @@ class World:
 
     async def __aenter__(self) -> World:
         async with AsyncExitStack() as stack:
+            if self._settings.otlp_endpoint:
+                from service.tracing.tracing import Tracing  # a tenth of a second, for those who trace
+
+                self.tracing = Tracing(self._settings.otlp_endpoint)
+                stack.push_async_callback(self.tracing.close)
             stack.push_async_callback(self.workers.close)
             stack.push_async_callback(self.verifiers.close)
             stack.push_async_callback(self.store.stop)
             await self.store.start()
+            stack.push_async_callback(self.tenants.close)
             stack.push_async_callback(self.thinking.close)
             stack.callback(asyncio.create_task(self.thinking.run(_load)).cancel)
             stack.push_async_callback(self.records.writer.drain)
             stack.push_async_callback(self.tariffs.close)
             stack.push_async_callback(self.warming.close)
+            stack.push_async_callback(self.admission.close)
             await asyncio.gather(*map(self.tariffs.known, self.config.models))
             for model in self.config.models:
                 urls = [str(url) for url in model.urls] or [await self._start(model, stack)]
-                self._engines[model.name] = _pool(model, urls)
+                pool = self.pools[model.name] = _pool(model, urls, self.tracing)
+                self._engines[model.name] = SeparateCalls(
+                    pool, each="sample" if model.separate_calls else "prompt"
+                )
+                told = {_name(url): Transport(url, authorization(model.api_key)) for url in urls}
+                self.admission.watch(model.name, told)
                 stack.push_async_callback(self._engines[model.name].close)
+            stack.push_async_callback(self.webhooks.close)
+            stack.push_async_callback(self.jobs.close)
+            stack.push_async_callback(self.batches.close)
             self._stack = stack.pop_all()
         return self
 
@@ -94,7 +131,8 @@ class World:
 
     async def ready(self) -> dict[str, bool]:
         """Whether each model's engine answers."""
-        return {name: await engine.ready() for name, engine in self._engines.items()}
+        answers = await asyncio.gather(*(engine.ready() for engine in self._engines.values()))
+        return dict(zip(self._engines, answers, strict=True))
 
     def engine(self, name: str, param: str = "model") -> Engine:
         """The engine of the model `name`, which the field `param` asks for. Raises ApiError 404."""
@@ -142,9 +180,16 @@ def _load() -> None:
         import_module(name)
 
 
-def _pool(model: ModelConfig, urls: Sequence[str]) -> Engine:
+def _pool(model: ModelConfig, urls: Sequence[str], tracing: Tracing | None) -> Pool:
     headers = authorization(model.api_key)
-    pool = Pool(
-        {url: VllmEngine(model.name, url, served_name=model.served_name, headers=headers) for url in urls}
-    )
-    return SeparateCalls(pool, each="sample" if model.separate_calls else "prompt")
+    replicas: dict[str, Engine] = {}
+    for url in urls:
+        engine = VllmEngine(model.name, url, served_name=model.served_name, headers=headers)
+        name = _name(url)
+        replicas[name] = tracing.engine(engine, name) if tracing else engine
+    return Pool(replicas)
+
+
+def _name(url: str) -> str:
+    """A replica's address as metrics and traces show it."""
+    return str(URL(url).with_user(None).with_query(None).with_fragment(None)).rstrip("/")

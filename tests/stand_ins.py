@@ -20,7 +20,8 @@ MODEL = "stand-in"
 class StandInVllm:
     """The HTTP face of an engine: what vLLM's OpenAI server answers, for the routes that Aliquot calls.
 
-    `running` counts samples being generated; `fault`, where set, answers completions instead of the engine.
+    `running` counts samples being generated; `fault`, where set, answers completions instead of the engine. `load`,
+    where set, is what /metrics tells: sequences that run and that wait, and the use of the KV cache.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -28,10 +29,13 @@ class StandInVllm:
         self.requests: list[tuple[str, Any]] = []
         self.running = 0
         self.fault: Callable[[web.Request], Any] | None = None
+        self.load: tuple[float, float, float] | None = None
+        self.load_asked = 0
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 2**20, handler_args={"handler_cancellation": True})
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/completions", self._completions)
@@ -39,6 +43,15 @@ class StandInVllm:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        self.load_asked += 1
+        if self.load is None:
+            raise web.HTTPNotFound
+        names = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
+        label = f'{{engine="0",model_name="{MODEL}"}}'
+        lines = (f"vllm:{name}{label} {value}\n" for name, value in zip(names, self.load, strict=True))
+        return web.Response(text="# HELP vllm:num_requests_running Number.\n" + "".join(lines))
 
     async def _models(self, _: web.Request) -> web.Response:
         length = await self.engine.context_length()

@@ -12,8 +12,10 @@ from service.cli.ask import ask
 from service.cli.calibrate import calibrate
 from service.cli.cost import cost
 from service.cli.doctor import doctor
+from service.cli.keys import KEY_EXAMPLES
 from service.cli.listing import models, strategies, verifiers
 from service.cli.recommend import recommend
+from service.cli.replay import replay
 from service.cli.serve import serve
 from service.cli.simulate import simulate
 from service.cli.trace import trace
@@ -26,6 +28,7 @@ EXAMPLES: Mapping[Callable[..., None], Sequence[str]] = {
         "aliquot ask - --strategy best_of_n --verifier judge < question.txt",
     ],
     trace: ["aliquot trace out.json --out tree.svg"],
+    replay: ["aliquot replay journal.jsonl --out out.json"],
     cost: [
         "aliquot cost --hardware h100-sxm --samples 16 --output-tokens 4096",
         "aliquot cost --model qwen3-8b --attention topk,budget=256 --verifier model=qwen3-8b",
@@ -71,9 +74,20 @@ def _aliquot(
     pass
 
 
+def _epilog(examples: Sequence[str]) -> str:
+    return "\n\n".join(["Examples", *(f"[cyan]{example}[/]" for example in examples)])
+
+
 for command, examples in EXAMPLES.items():
-    lines = "\n\n".join(f"[cyan]{example}[/]" for example in examples)
-    app.command(epilog=f"Examples\n\n{lines}")(command)
+    app.command(epilog=_epilog(examples))(command)
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+for name, (command, examples) in KEY_EXAMPLES.items():
+    keys.command(name, epilog=_epilog(examples))(command)
+app.add_typer(
+    keys,
+    name="keys",
+    help="Make, list and revoke API keys, and set tenants' limits. Needs ALIQUOT_ADMIN_KEY.",
+)
 
 
 def main() -> None:

@@ -13,7 +13,18 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from service.cli.answer import show
-from service.cli.client import DEFAULT_URL, Url, catalog, check, console, errors, fail, plain, reaching
+from service.cli.client import (
+    DEFAULT_URL,
+    Url,
+    catalog,
+    check,
+    console,
+    credentials,
+    errors,
+    fail,
+    plain,
+    reaching,
+)
 from service.cli.files import check_writable, write
 
 
@@ -139,7 +150,7 @@ def _run(url: str, body: dict[str, Any]) -> dict[str, Any]:
         task = bar.add_task(_bare(f"asking {body['model']}"))
         tokens = 0
         endpoint = url.rstrip("/") + "/v1/scale"
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **credentials()}
         timeout = httpx.Timeout(10, read=None)
         with httpx.stream(
             "POST", endpoint, content=json.dumps(body), headers=headers, timeout=timeout

@@ -23,6 +23,7 @@ from service.cli.client import (
     catalog,
     check,
     console,
+    credentials,
     errors,
     fail,
     plain,
@@ -179,7 +180,9 @@ async def _fill(calibration: Calibration, plan: Plan, problems: list[Problem], u
             await calibration.take(log)
             limits = httpx.Limits(max_connections=plan.concurrency)
             timeout = httpx.Timeout(10, read=None)
-            async with httpx.AsyncClient(base_url=url, limits=limits, timeout=timeout) as client:
+            async with httpx.AsyncClient(
+                base_url=url, limits=limits, timeout=timeout, headers=credentials()
+            ) as client:
                 asking = Asking(client, plan.settings, plan.format, calibration.stopping)
                 await calibration.run(asking, log, plan.concurrency)
     except LogError as error:
@@ -251,7 +254,8 @@ def _conclude(plan: Plan, graded: list[Graded], warnings: list[str], url: str) -
         "problems": measured,
     }
     with reaching(url):
-        check(httpx.post(f"{url.rstrip('/')}/v1/profiles", json=body, timeout=60))
+        endpoint = f"{url.rstrip('/')}/v1/profiles"
+        check(httpx.post(endpoint, json=body, headers=credentials(admin=True), timeout=60))
     console.print(plain(f"Kept as {settings.model}'s numbers on the task {plan.task}."), soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -52,6 +53,16 @@ def reaching(url: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def credentials(*, admin: bool = False) -> dict[str, str]:
+    """The headers with ALIQUOT_API_KEY, where it is set; of an `admin` with ALIQUOT_ADMIN_KEY, where that is."""
+    for variable in ("ALIQUOT_ADMIN_KEY", "ALIQUOT_API_KEY")[not admin :]:
+        if key := os.environ.get(variable, "").strip():
+            if not (key.isascii() and key.isprintable() and " " not in key):
+                raise fail(f"{variable} holds what no key does. Set it to the key alone.")
+            return {"Authorization": f"Bearer {key}"}
+    return {}
+
+
 def check(response: httpx.Response) -> None:
     """End the command with the service's own sentence where it answers an error."""
     if response.is_error:
@@ -60,13 +71,15 @@ def check(response: httpx.Response) -> None:
             message = response.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
             message = f"{response.url} answered {response.status_code}; is it an Aliquot?"
+        if response.status_code == 401:
+            message = f"{message} The commands take it from ALIQUOT_API_KEY."
         raise fail(str(message))
 
 
 def catalog(url: str, kind: str) -> list[dict[str, Any]]:
     """What the service lists at `/v1/KIND`: models, strategies or verifiers."""
     with reaching(url):
-        response = httpx.get(f"{url.rstrip('/')}/v1/{kind}", timeout=10)
+        response = httpx.get(f"{url.rstrip('/')}/v1/{kind}", headers=credentials(), timeout=10)
     check(response)
     try:
         return list(response.json()["data"])

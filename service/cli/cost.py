@@ -9,7 +9,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from service.cli.client import DEFAULT_URL, Url, catalog, check, console, fail, plain, reaching
+from service.cli.client import DEFAULT_URL, Url, catalog, check, console, credentials, fail, plain, reaching
 
 
 def _option(panel: str, help: str, **more: Any) -> Any:
@@ -79,7 +79,8 @@ def cost(
     }
     body = {name: value for name, value in asked.items() if value is not None}
     with reaching(url):
-        response = httpx.post(f"{url.rstrip('/')}/v1/budget/cost", json=body, timeout=10)
+        endpoint = f"{url.rstrip('/')}/v1/budget/cost"
+        response = httpx.post(endpoint, json=body, headers=credentials(), timeout=10)
     check(response)
     try:
         reply = response.json()

@@ -175,6 +175,9 @@ def _model(model: ModelConfig) -> Iterator[Finding]:
 def _running(url: str) -> Iterator[Finding]:
     try:
         told = httpx.get(url.rstrip("/") + "/readyz", timeout=5).json()
+        if told["status"] == "draining":
+            yield False, "service", f"{url} was told to end, and does"
+            return
         engines, store = dict(told["engines"]), bool(told["store"])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         yield None, "service", f"none answers at {url}; `make serve` starts one"

@@ -11,7 +11,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from service.cli.client import DEFAULT_URL, Url, check, console, fail, plain, reaching
+from service.cli.client import DEFAULT_URL, Url, check, console, credentials, fail, plain, reaching
 from service.cli.files import check_writable, write
 from service.drawing.chart import percent, written
 from service.drawing.frontier import Offered, draw_frontier
@@ -120,7 +120,7 @@ def _whole(value: Any) -> Any:
 
 def _ask(url: str, body: Json) -> dict[str, Any]:
     with reaching(url):
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **credentials()}
         endpoint = f"{url.rstrip('/')}/v1/budget/recommend"
         response = httpx.post(endpoint, content=json.dumps(body), headers=headers, timeout=30)
     check(response)

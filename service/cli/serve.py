@@ -7,26 +7,23 @@ import gc
 import json
 import signal
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-import uvicorn
 import uvloop
 from rich.text import Text
 
 from engines.launch import LaunchFailed, Progress
-from service.app import create_app
 from service.cli.client import console, errors, plain
 from service.logs import set_up
 from service.openapi import example
+from service.server import Server
 from service.settings import BUNDLED_PATH, Settings, SettingsError, WorldConfig, load_settings, load_world
+from service.tenants.administration import about_keys
 from service.world import World
-
-GRACE_SECONDS: Final = 10
-"""What requests have to finish, once the service is told to stop."""
 
 
 def serve(
@@ -65,24 +62,15 @@ def _check_bundled(config: WorldConfig) -> None:
 async def _serve(settings: Settings, config: WorldConfig) -> None:
     listener = _listen(settings)
     reporter = _Reporter()
-    ending = _Ending()
+    ending = _Ending(settings)
     try:
         async with World(settings, config, progress=reporter) as world:
             await world.workers.warm()
             reporter.close()
             _settle_memory()
-            ending.server = _Server(
-                uvicorn.Config(
-                    create_app(world),
-                    log_config=None,
-                    access_log=False,
-                    timeout_graceful_shutdown=GRACE_SECONDS,
-                    server_header=False,
-                    proxy_headers=False,
-                    lifespan="off",
-                ),
-                config.models[0].name,
-            )
+            keys = await about_keys(world.tenants)
+            welcome = partial(_welcome, config.models[0].name, settings.keys_required, keys)
+            ending.server = Server(world, settings, welcome)
             await ending.server.serve(sockets=[listener])
     finally:
         reporter.close()
@@ -97,21 +85,27 @@ def _settle_memory() -> None:
 
 
 class _Ending:
-    """Ctrl-C and SIGTERM: a start is broken off; a running service finishes its requests, then stops its engines."""
+    """Ctrl-C and SIGTERM: a start is broken off; a running service drains, and at the second time ends at once."""
 
-    def __init__(self) -> None:
-        self.server: uvicorn.Server | None = None
+    def __init__(self, settings: Settings) -> None:
+        self.server: Server | None = None
+        self._settings = settings
         self._main = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self) -> None:
         if self.server and self.server.started:
-            if not self.server.should_exit:
-                console.print(f"Stopping; requests under way have {GRACE_SECONDS} s to finish.")
-            self.server.handle_exit(number, None)
+            if not self.server.stopping:
+                console.print(_farewell(self._settings))
+            self.server.stop()
         elif self._main:
             self._main.cancel()
+
+
+def _farewell(settings: Settings) -> str:
+    drain = f"new requests are served for {settings.serves_on:g} s more; " if settings.serves_on else ""
+    return f"Stopping: {drain}requests under way have {settings.grace_seconds:g} s to finish. Twice stops at once."
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -131,36 +125,23 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, that says how to use the service once it listens."""
-
-    def __init__(self, config: uvicorn.Config, model: str) -> None:
-        super().__init__(config)
-        self._model = model
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leaves signals to `_Ending`: uvicorn raises them once more at its end, before the engines have stopped."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            _welcome(_reachable(*sockets[0].getsockname()[:2]), self._model)
-
-
 def _reachable(host: str, port: int) -> str:
     """The address of a service that listens on `host`, as seen from this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _welcome(url: str, model: str) -> None:
+def _welcome(model: str, keys_required: bool, keys: str, host: str, port: int) -> None:
+    """Say how to ask; `keys` is what there is to say about the first of them."""
+    url = _reachable(host, port)
     body = json.dumps(example(model))
-    curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+    key = ' -H "Authorization: Bearer $ALIQUOT_API_KEY"' if keys_required else ""
+    curl = f"curl -s {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
     ready = Text.assemble(("\nAliquot is ready", "bold green"), f" at {url} (API: {url}/docs). Try:\n")
     console.print(ready, soft_wrap=True)
     console.print(plain(curl), soft_wrap=True)
+    if keys:
+        console.print(plain(f"\n{keys}", "yellow"), soft_wrap=True)
     console.print("\nCtrl-C stops it.")
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.draining import Draining
 from service.logs import logger
 from service.metrics import Metrics
 
@@ -20,12 +21,14 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class Access:
     """Sets X-Request-Id (the client's, where it sends a usable one) and records how each request ended.
 
-    Handlers find the id in `scope["state"]["request_id"]`, and put facts for the log into `scope["state"]["facts"]`.
+    While the service drains, its replies ask for their connections to be closed. Handlers find the id in
+    `scope["state"]["request_id"]`, and put facts for the log into `scope["state"]["facts"]`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Draining) -> None:
         self._app = app
         self._metrics = metrics
+        self._draining = draining
         self._log = logger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +46,10 @@ class Access:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if self._draining.begun:
+                    headers["Connection"] = "close"
             await send(message)
 
         self._metrics.in_flight.inc()

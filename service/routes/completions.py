@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.errors import unreadable
+from service.admission import Admission
+from service.errors import ApiError, unreadable
 from service.metrics import Metrics
 from service.planning import Plan, plan
-from service.records import Records, ResponseFacts
+from service.records import Records
 from service.replies import chat_completion, json_response, scaling_outcome
+from service.response_facts import response_facts
 from service.running import Run, run
 from service.schemas import DEFAULT_TASK, ChatRequest, read_chat, read_scaling
 from service.serving import EventStream, read_body, unless_left
 from service.streams import chat_chunks, outcome_events
+from service.tenants.tenant import Tenant
+from service.tenants.tenants import Spending
+from service.world import World
 from strategies.search import Event
-
-WHOLE = ("completed", "accepted", "consensus", "budget_samples")
-"""Ends of runs that had what they were given: those that stopped early would have answered the same with all of it."""
 
 Reply = Callable[[Run, str], dict[str, Any]]
 
@@ -34,9 +36,10 @@ async def chat_completions(request: Request) -> Response:
     id = f"chatcmpl-{uuid4().hex}"
     if not asked.stream:
         return await unless_left(request.receive, _answered(request, asked, chat_completion, id))
-    runner = await unless_left(request.receive, _planned(request, asked, id))
     include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return EventStream(chat_chunks(runner.plan, runner, id, include_usage), _headers(runner.plan))
+    return await _streamed(
+        request, asked, id, lambda runner: chat_chunks(runner.plan, runner, id, include_usage)
+    )
 
 
 async def scale(request: Request) -> Response:
@@ -45,15 +48,15 @@ async def scale(request: Request) -> Response:
     id = f"scale-{uuid4().hex}"
     if not asked.stream:
         return await unless_left(request.receive, _answered(request, asked, scaling_outcome, id))
-    runner = await unless_left(request.receive, _planned(request, asked, id))
-    return EventStream(outcome_events(runner, id), _headers(runner.plan))
+    return await _streamed(request, asked, id, lambda runner: outcome_events(runner, id))
 
 
 class _Runner:
     """Runs a request's plan and keeps the books: metrics, the facts of the log line, and those for feedback."""
 
-    def __init__(self, request: Request, planned: Plan, id: str, task: str) -> None:
-        self.plan = planned
+    def __init__(self, request: Request, spending: Spending, id: str, task: str) -> None:
+        self.plan = spending.plan
+        self._spending = spending
         self._id = id
         self._task = task
         self._records: Records = request.app.state.world.records
@@ -66,8 +69,12 @@ class _Runner:
         try:
             done = await run(self.plan, listen=listen, live=live)
             ended = done.outcome.stopped_because
-            self._records.keep_response(self._id, _for_feedback(done, self._task))
+            self._records.keep_response(self._id, response_facts(done, self._task, self._spending.tenant))
             return done
+        except ApiError as error:
+            if explained := self._spending.explained(error):
+                raise explained from error
+            raise
         finally:
             self._metrics.ran(self.plan.model, self.plan.strategy.name, ended, ledger)
             self._facts |= {
@@ -78,9 +85,19 @@ class _Runner:
                 "engine_ms": round(ledger.spent.engine_seconds * 1e3, 2),
                 "stopped_because": ended,
             }
+            await self.close()
+
+    async def close(self) -> None:
+        """Settle what was spent, be it nothing; does nothing the second time."""
+        await self._spending.settle()
+
+
+Events = Callable[[_Runner], AsyncGenerator[bytes]]
+"""The encoded events of a run."""
 
 
 async def _asked(request: Request) -> ChatRequest:
+    _admission(request).check()
     asked = read_chat(await read_body(request, request.app.state.world.limits))
     header = request.headers.get("x-aliquot-scaling")
     if header is None:
@@ -93,27 +110,35 @@ async def _asked(request: Request) -> ChatRequest:
 
 async def _planned(request: Request, asked: ChatRequest, id: str) -> _Runner:
     task = (asked.scaling and asked.scaling.task) or DEFAULT_TASK
-    return _Runner(request, await plan(request.app.state.world, asked), id, task)
+    world: World = request.app.state.world
+    tenant: Tenant = request.state.tenant
+    planned = await plan(world, asked, tenant)
+    return _Runner(request, await world.tenants.reserve(tenant, id, planned), id, task)
 
 
 async def _answered(request: Request, asked: ChatRequest, reply: Reply, id: str) -> Response:
-    done = await (await _planned(request, asked, id))()
-    headers = {**_headers(done.plan), "X-Aliquot-Spent-Tokens": str(done.spent.tokens)}
-    return json_response(reply(done, id), headers=headers)
+    async with _admission(request).entered(asked.model):
+        done = await (await _planned(request, asked, id))()
+        headers = {**_headers(done.plan), "X-Aliquot-Spent-Tokens": str(done.spent.tokens)}
+        return json_response(reply(done, id), headers=headers)
 
 
-def _for_feedback(done: Run, task: str) -> ResponseFacts:
-    plan = done.plan
-    alike, samples = plan.alike
-    return ResponseFacts(
-        model=plan.model,
-        task=task,
-        strategy=alike.name,
-        samples=samples if done.outcome.stopped_because in WHOLE else done.spent.samples,
-        params=msgspec.to_builtins(alike),
-        verifier=plan.verifier.name if plan.verifier else None,
-        k=plan.problem.k,
-    )
+async def _streamed(request: Request, asked: ChatRequest, id: str, events: Events) -> Response:
+    """The run as a stream, to whose end its place among the requests is held."""
+    async with AsyncExitStack() as held:
+
+        async def begun() -> _Runner:
+            await held.enter_async_context(_admission(request).entered(asked.model))
+            return await _planned(request, asked, id)
+
+        runner = await unless_left(request.receive, begun())
+        held.push_async_callback(runner.close)
+        return EventStream(events(runner), _headers(runner.plan), held.pop_all())
+
+
+def _admission(request: Request) -> Admission:
+    admission: Admission = request.app.state.world.admission
+    return admission
 
 
 def _headers(planned: Plan) -> dict[str, str]:

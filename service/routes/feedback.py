@@ -12,10 +12,12 @@ from starlette.routing import Route
 
 from service.errors import ApiError
 from service.logs import logger
+from service.metrics import Metrics
 from service.profile_schemas import FeedbackRequest, read_feedback
 from service.records import ResponseFacts, Verdict, response_not_found
 from service.replies import json_response
 from service.serving import read_body, unless_left
+from service.tenants.tenant import Tenant
 from service.world import World
 from strategies.registry import BadParameter, build
 
@@ -32,12 +34,16 @@ OPTIONS = ("select", "temperature", "alpha", "accept_at")
 async def feedback(request: Request) -> Response:
     """Count whether an answer was right, once for each response."""
     world: World = request.app.state.world
+    metrics: Metrics = request.app.state.metrics
     asked = read_feedback(await read_body(request, world.limits))
-    return json_response(await unless_left(request.receive, _counted(world, asked)))
+    counted = _counted(world, metrics, request.state.tenant, asked)
+    return json_response(await unless_left(request.receive, counted))
 
 
-async def _counted(world: World, asked: FeedbackRequest) -> dict[str, Any]:
+async def _counted(world: World, metrics: Metrics, tenant: Tenant, asked: FeedbackRequest) -> dict[str, Any]:
     facts = await world.records.response(asked.id)
+    if facts.tenant != tenant.name:
+        raise response_not_found(asked.id)
     said = Verdict(asked.correct, asked.task or facts.task)
     change = partial(_told, facts, _options(asked.id, facts), asked.correct)
     counts, counted, summary = await world.records.judge(asked.id, facts, said, change)
@@ -45,6 +51,8 @@ async def _counted(world: World, asked: FeedbackRequest) -> dict[str, Any]:
         before, now = ("right", "wrong") if counts.correct else ("wrong", "right")
         message = f"{asked.id} was said to be {before} before, and is now said to be {now}. The first verdict counts."
         raise ApiError(409, "feedback_conflict", message, param="correct")
+    if counted:
+        metrics.judged(facts.model, facts.strategy, correct=asked.correct)
     return {
         "id": asked.id,
         "model": facts.model,

@@ -18,6 +18,8 @@ async def healthz(_: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     world: World = request.app.state.world
+    if world.draining.begun:
+        return json_response({"status": "draining"}, 503)
     engines, store = await asyncio.gather(world.ready(), world.store.answers())
     ready = all(engines.values()) and store
     told = {"status": "ok" if ready else "not_ready", "engines": engines, "store": store}

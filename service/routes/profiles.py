@@ -16,6 +16,7 @@ from service.profile_schemas import ProfileRequest, SampleRequest, read_profile
 from service.replies import json_response
 from service.schemas import DEFAULT_TASK
 from service.serving import read_body, unless_left
+from service.tenants.administration import check_admin
 from service.world import World
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ ROOM = 32_768
 async def measured(request: Request) -> Response:
     """Fit a profile to graded samples, and keep it."""
     world: World = request.app.state.world
+    if world.tenants.required:
+        check_admin(request)
     asked = await asyncio.to_thread(_read, await read_body(request, world.limits))
     world.model(asked.model)
     if asked.verifier is not None:

@@ -30,9 +30,9 @@ QUIET_SECONDS: Final = 10.0
 
 
 class StoreUnavailable(ApiError):
-    """503: the store does not answer, or `refuses` what it was asked for."""
+    """503: the store does not answer, or `refuses` what it was asked for. `began`: it may have done that all the same."""
 
-    def __init__(self, *, refuses: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False, began: bool = False) -> None:
         message = "The store does not answer. Try again shortly; `aliquot doctor` and /readyz say whether it is back."
         if refuses:
             message = (
@@ -40,6 +40,7 @@ class StoreUnavailable(ApiError):
                 "a key of ours. `store_unavailable` in the service's log says which; mend that, and try again."
             )
         super().__init__(503, "store_unavailable", message, retry_after=RETRY_AFTER_SECONDS)
+        self.began = began
 
 
 class Store:
@@ -83,13 +84,19 @@ class Store:
         client = await asyncio.shield(self._client)
         from redis.exceptions import RedisError, ResponseError
 
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(SECONDS):
                 yield client
         except (RedisError, OSError, TimeoutError) as error:
             answered = isinstance(error, ResponseError)
             self._failed(error, answered)
-            raise StoreUnavailable(refuses=answered) from error
+            raise StoreUnavailable(refuses=answered, began=not answered) from error
+        finally:
+            # Before Python 3.12 asyncio.wait_for, which redis-py waits in, now and then swallows a cancellation.
+            if task and task.cancelling() > cancelled:
+                raise asyncio.CancelledError
 
     async def answers(self) -> bool:
         """Whether the store answers."""

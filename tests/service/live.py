@@ -24,7 +24,9 @@ MESSAGES = [{"role": "user", "content": "What is 7 + 8?"}]
 @asynccontextmanager
 async def listening(config: dict[str, Any], settings: Settings | None = None) -> AsyncGenerator[str]:
     """The address of a service with this configuration. Where the settings say nothing of a store, it has its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With its protocol named, asyncio sends at once (TCP_NODELAY) what would else wait for an acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     async with World(stored(settings or Settings()), WorldConfig.model_validate(config)) as world:
         options = uvicorn.Config(
             create_app(world), log_config=None, lifespan="off", timeout_graceful_shutdown=1

@@ -166,7 +166,7 @@ async def test_the_seconds_of_a_budget_count_from_the_request_not_from_the_first
     world = World(Settings(), WorldConfig(models=[{"name": MODEL, "urls": ["http://127.0.0.1:9"]}]))
     world._engines[MODEL] = engine
     request = {"model": MODEL, "messages": MESSAGES, "scaling": {"budget": {"samples": 1, "seconds": 3}}}
-    planned = await plan(world, read_chat(json.dumps(request).encode()), clock)
+    planned = await plan(world, read_chat(json.dumps(request).encode()), clock=clock)
     assert planned.ledger.seconds_left == 1.0
     clock.now += 1.0
     with pytest.raises(ApiError) as late:

@@ -83,6 +83,18 @@ async def test_the_same_verdict_again_is_not_counted_and_the_opposite_is_a_confl
     assert "said to be right before" in conflict["message"]
 
 
+async def test_metrics_count_each_response_that_is_judged_once(served):
+    right, wrong = await asked(served), await asked(served)
+    for _ in range(2):
+        await told(served, right, True)
+        await told(served, wrong, False)
+    await told(served, wrong, True, 409)
+    text = (await served.client.get("/metrics")).text
+    for correct in ("true", "false"):
+        labels = f'{{correct="{correct}",model="{MODEL}",strategy="majority"}}'
+        assert f"aliquot_feedback_total{labels} 1.0" in text
+
+
 async def test_a_verdict_may_name_another_task_and_the_first_one_counts(served):
     id = await asked(served, task="sums")
     assert (await told(served, id, True, task="algebra"))["task"] == "algebra"

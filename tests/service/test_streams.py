@@ -1,8 +1,14 @@
+import asyncio
 import json
+from types import SimpleNamespace
 
+import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
 
+from budgets.budget import Budget
+from budgets.ledger import Ledger
+from service.streams import chat_chunks, outcome_events
 from tests.service.live import MESSAGES
 from tests.stand_ins import MODEL, until
 
@@ -103,3 +109,26 @@ async def test_a_client_that_leaves_a_stream_stops_the_work(served):
     async with served.client.stream("POST", "/v1/chat/completions", json=body):
         await until(lambda: served.stand_in.running == 4)
     await until(lambda: served.stand_in.running == 0)
+
+
+@pytest.mark.parametrize("encoded", [chat_chunks, outcome_events])
+async def test_a_stream_that_is_closed_between_two_events_returns_once_its_run_has_ended(encoded):
+    # Else what the run's open calls generated would be settled behind the account that is charged.
+    ended = False
+
+    async def run(listen, live):
+        nonlocal ended
+        listen({"event": "wave"})
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended = True
+
+    plan = SimpleNamespace(ledger=Ledger(Budget(2)), tools=False, created=0, model=MODEL)
+    given = (plan, run, "id", False) if encoded is chat_chunks else (run, "id")
+    stream = encoded(*given)
+    while b"wave" not in await anext(stream):
+        pass
+    await stream.aclose()
+    assert ended

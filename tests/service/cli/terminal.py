@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,14 @@ async def aliquot(*words: str, url: str = "http://127.0.0.1:9", stdin: Any = Non
 
 @asynccontextmanager
 async def started(
-    *words: str, url: str = "http://127.0.0.1:9", cwd: Path | None = None
+    *words: str,
+    url: str = "http://127.0.0.1:9",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Process]:
-    """`aliquot WORDS` as a process of its own; killed at the end, should it still run."""
+    """`aliquot WORDS` as a process of its own, with `env` beside; killed at the end, should it still run."""
     program = Path(sys.executable).with_name("aliquot")
-    environment = {"ALIQUOT_URL": url, "COLUMNS": str(WIDTH), "PATH": "/usr/bin:/bin"}
+    environment = {"ALIQUOT_URL": url, "COLUMNS": str(WIDTH), "PATH": "/usr/bin:/bin", **(env or {})}
     process = await asyncio.create_subprocess_exec(
         program, *words, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=PIPE, cwd=cwd, env=environment
     )

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from aiohttp import web
 
 from engines.launch import free_port
 from engines.scripted import ScriptedEngine
@@ -47,6 +48,18 @@ async def test_a_running_service_without_its_engine_is_a_failure(here):
         result = await aliquot("doctor", url=url)
     assert result.exit_code == 1
     assert "does not answer; see the service's log" in result.stdout
+
+
+async def test_a_service_that_was_told_to_end_is_a_failure(here):
+    async def ready(_):
+        return web.json_response({"status": "draining"}, status=503)
+
+    app = web.Application()
+    app.router.add_get("/readyz", ready)
+    async with serving(app) as url:
+        result = await aliquot("doctor", url=url)
+    assert result.exit_code == 1
+    assert f"{url} was told to end, and does" in result.stdout
 
 
 async def test_an_engine_that_does_not_answer_is_a_failure(here):

@@ -1,6 +1,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,23 @@ async def test_a_store_that_hangs_is_given_up_and_left_alone_for_a_while(monkeyp
         assert not await store.answers()
         assert met == before
         await store.stop()
+
+
+async def test_a_cancellation_that_redis_py_swallows_ends_the_task_all_the_same():
+    store, begun = await at(shared_redis()), asyncio.Event()
+
+    async def swallow() -> None:
+        async with store.exchange():
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+
+    task = asyncio.create_task(swallow())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.stop()
 
 
 async def test_connections_that_a_restart_has_closed_are_made_anew_unseen(tmp_path):
