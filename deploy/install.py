@@ -31,6 +31,13 @@ STAMP = "installed"
 OLDEST, NEWEST = (3, 11), (3, 14)
 DISK_GB = {"service": 1, "cpu": 8, "gpu": 20}
 MEDIA = ("torchvision", "torchaudio", "torchcodec")
+TESTED_WITH = {
+    "bubblewrap": "bwrap",
+    "nginx": "nginx",
+    "redis-server": "redis-server",
+    "prometheus": "promtool",
+}
+"""Debian's packages that tests need, and a program of each."""
 LOADS = {
     "service": "import service.cli, service.app, math_verify",
     "cpu": "import vllm.entrypoints.openai.api_server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker, vllm._C",
@@ -74,8 +81,12 @@ def check_machine(device: Device | None, *, tests: bool = False) -> str:
     missing = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
     if device == "cpu" and not _loadable("libnuma.so.1"):
         missing.append("libnuma1")
-    if tests and not shutil.which("bwrap"):
-        missing.append("bubblewrap")
+    if tests:
+        # Debian keeps servers where not every user's PATH leads.
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+        missing += [
+            package for package, program in TESTED_WITH.items() if not shutil.which(program, path=path)
+        ]
     if missing:
         raise Failed(f"Some of the system's packages are missing. Install them: {apt_get(*missing)}")
     needed = 0 if _installed(SERVICE, "service") else DISK_GB["service"]

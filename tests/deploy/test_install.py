@@ -94,11 +94,21 @@ def test_what_the_system_lacks_is_named_at_once_with_the_command(monkeypatch: py
         install.check_machine(None)
 
 
-def test_the_sandbox_is_asked_for_where_the_tests_are_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(Failed, match=r"apt-get install -y bubblewrap$"):
+def test_sandbox_and_servers_are_asked_for_where_the_tests_are_to_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _, path: None)
+    with pytest.raises(Failed, match=r"apt-get install -y bubblewrap nginx redis-server prometheus$"):
         install.check_machine(None, tests=True)
     install.check_machine(None)
+
+
+def test_servers_are_found_where_debian_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "shutil.which", lambda _, path: "/usr/sbin/x" if path == "/home/bin:/usr/sbin" else None
+    )
+    monkeypatch.setenv("PATH", "/home/bin")
+    install.check_machine(None, tests=True)
 
 
 @pytest.mark.parametrize("version", [(3, 10, 9), (3, 15, 0)])
