@@ -13,9 +13,9 @@ test:  ## set everything up, then run every test: the fast ones first
 	@$(SET_UP) service engine tests --then "running every test"
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-test-fast:  ## the tests that need no vLLM
+test-fast:  ## the tests that start no vLLM and no cluster
 	@$(SET_UP) service tests
-	@exec $(BIN)/python -m pytest -m "not integration" $(ARGS)
+	@exec $(BIN)/python -m pytest -m "not integration and not cluster" $(ARGS)
 
 lint: install  ## ruff, mypy and the layering
 	$(BIN)/ruff check .
