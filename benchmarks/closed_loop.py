@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ import uvloop
 
 PLACE = "{number}"
 """Where a request's prompt has the number that makes it different from all others."""
+DIGITS = 9
 PATIENCE = 60.0
 """Seconds that the last answers may take once the time is up."""
 
@@ -84,22 +85,28 @@ def fault(content: bytes, expected: Expected) -> str | None:
 
 
 class Requests:
-    """The bytes of one POST after another, alike but for the number in the prompt."""
+    """The bytes of one POST after another, alike but for the number in the prompt, and in `headers` that name it."""
 
-    def __init__(self, path: str, body: dict[str, Any], numbers: Iterator[int]) -> None:
+    def __init__(
+        self,
+        path: str,
+        body: dict[str, Any],
+        numbers: Iterator[int],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         content = msgspec.json.encode(body)
-        before, number, after = content.partition(PLACE.encode())
-        if not number:
+        places = content.count(PLACE.encode())
+        if not places:
             raise ValueError(f"the body has no {PLACE} in its prompt: its requests would all be the same")
-        digits = 9
-        length = len(before) + digits + len(after)
-        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        self._format = head.encode() + b"content-length: %d\r\n\r\n" % length + before
-        self._after = after
+        length = len(content) + places * (DIGITS - len(PLACE))
+        named = {"host": "127.0.0.1", "content-type": "application/json", **(headers or {})}
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+        head = "\r\n".join([*lines, f"content-length: {length}", "", ""])
+        self._parts = (head.encode() + content).split(PLACE.encode())
         self._numbers = numbers
 
     def next(self) -> bytes:
-        return self._format + b"%09d" % next(self._numbers) + self._after
+        return (b"%0*d" % (DIGITS, next(self._numbers))).join(self._parts)
 
 
 class _Run:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from load import PLACE, Expected
+from closed_loop import PLACE, Expected
 from stand_in import MAJORITY, MODEL, RESPONSE_TOKENS
 
 HERE = Path(__file__).resolve().parent

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import report
+from closed_loop import Requests, WrongAnswer, drive
 from contenders import (
     CHAT,
     QUESTIONED,
@@ -33,7 +34,6 @@ from contenders import (
     pass_through,
 )
 from contenders import HANDED_ON as SAMPLED
-from load import Requests, WrongAnswer, drive
 from processes import Cores, Server, StartFailed, free_port, machine_cpu_seconds, running
 from report import Cell, Figures
 

@@ -123,12 +123,12 @@ def _status(pid: int, name: str) -> int:
 @contextmanager
 def running(
     command: Sequence[str],
-    url: str,
+    url: str | None,
     *,
     environment: Mapping[str, str] | None = None,
     cores: frozenset[int] | None = None,
 ) -> Iterator[Server]:
-    """Run `command` until the block ends, entering the block once `url` answers; raises StartFailed."""
+    """Run `command` until the block ends, entering it once `url` answers, if one is given; raises StartFailed."""
     with TemporaryFile() as output:
         try:
             process = subprocess.Popen(
@@ -145,7 +145,8 @@ def running(
         try:
             if cores is not None:
                 os.sched_setaffinity(process.pid, cores)
-            _wait_until_ready(server, url)
+            if url:
+                _wait_until_ready(server, url)
             yield server
         finally:
             _stop(server)
