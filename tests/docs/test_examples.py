@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 import strategies
 from service.budget_replies import Recommendation
 from service.budget_schemas import CostRequest, ShapeRequest
+from service.job_schemas import JobRequest
 from service.profile_replies import Feedback, ProfileSummary
 from service.profile_schemas import FeedbackRequest, ProfileRequest, SampleRequest
 from service.recommend_schemas import RecommendRequest
@@ -30,6 +31,7 @@ from service.settings import (
     WorldConfig,
     load_world,
 )
+from service.webhook_settings import WebhooksConfig
 from service.world import World
 from strategies.registry import describe, registry
 from tests.reference import ROOT
@@ -37,7 +39,7 @@ from tests.service.live import live
 from tests.stand_ins import MODEL
 
 DOCS = ROOT / "docs"
-REQUESTS = (ChatRequest, ScalingRequest, CostRequest, ShapeRequest, RecommendRequest)
+REQUESTS = (ChatRequest, ScalingRequest, CostRequest, ShapeRequest, RecommendRequest, JobRequest)
 PROFILE_REQUESTS = (ProfileRequest, SampleRequest, FeedbackRequest, ProfileSummary, Feedback)
 VERIFIERS = (OutcomeRewardConfig, ProcessRewardConfig, JudgeConfig, HttpConfig, EmbeddingConfig)
 PAGES = {page.stem: page.read_text() for page in sorted(DOCS.glob("*.md"))}
@@ -97,6 +99,8 @@ async def test_a_curl_is_answered_as_the_page_says(words):
         "/v1/budget/recommend": recommended_as_shown,
         "/v1/profiles": measured_as_shown,
         "/v1/feedback": judged,
+        "/v1/batches": batched,
+        "/v1/jobs": accepted,
     }
     if path in special:
         await special[path](path, words[words.index("-d") + 1])
@@ -141,6 +145,26 @@ async def measured_as_shown(path: str, body: str) -> None:
     assert told["accuracy"] == pytest.approx(expected["accuracy"], rel=1e-4)
     assert told["tokens"] == pytest.approx(expected["tokens"], rel=1e-4)
     assert told["verifiers"] == expected["verifiers"]
+
+
+async def accepted(path: str, body: str) -> None:
+    async with live(["15"] * 12) as served:
+        response = await served.client.post(path, content=body.replace("smollm2-135m", MODEL))
+    assert response.status_code == 202, response.text
+    shown = json.loads(next(text for text in blocks("api", "text") if text.startswith('{"id": "job_')))
+    told = response.json()
+    assert told.keys() == shown.keys()
+    assert (told["status"], told["attempts"], told["priority"]) == (shown["status"], 0, shown["priority"])
+
+
+async def batched(path: str, body: str) -> None:
+    async with live(["15", "16"] * 8) as served:
+        response = await served.client.post(path, content=body.replace("smollm2-135m", MODEL))
+    assert response.status_code == 200, response.text
+    shown = next(text for text in blocks("api", "text") if text.startswith('{"id": "batch_'))
+    told, expected = response.json(), json.loads(shown)
+    assert told.keys() == expected.keys()
+    assert told["request_counts"] == expected["request_counts"]
 
 
 async def judged(path: str, body: str) -> None:
@@ -210,7 +234,7 @@ def test_no_field_setting_strategy_or_parameter_is_left_out():
         *(("configuration", f"ALIQUOT_{name.upper()}") for name in Settings.model_fields),
         *(
             ("configuration", name)
-            for model in (WorldConfig, ModelConfig, *VERIFIERS, Defaults, Limits)
+            for model in (WorldConfig, ModelConfig, *VERIFIERS, Defaults, Limits, WebhooksConfig)
             for name in model.model_fields
         ),
         *(("strategies", name) for name in registry()),
