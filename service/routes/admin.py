@@ -12,13 +12,13 @@ from starlette.routing import Route
 from service.errors import unreadable
 from service.logs import logger
 from service.replies import json_response
+from service.routes.request import world_of
 from service.serving import read_body
 from service.tenant_schemas import read_key, read_tenant
 from service.tenants.administration import check_admin
 from service.tenants.directory import Directory, tenant_not_found
 from service.tenants.keys import KeyRecord
 from service.tenants.tenant import NAME, RESERVED, Tenant
-from service.world import World
 from strategies.registry import registry
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -26,7 +26,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 async def put_tenant(request: Request) -> Response:
     """Create a tenant, or give it other limits, which hold from the next request on."""
-    directory, world = _directory(request), _world(request)
+    directory, world = _directory(request), world_of(request)
     name = request.path_params["name"]
     if not NAME.fullmatch(name) or name in RESERVED:
         message = (
@@ -70,7 +70,7 @@ async def delete_tenant(request: Request) -> Response:
 async def create_key(request: Request) -> Response:
     """Make a key; the reply alone tells it."""
     directory = _directory(request)
-    asked = read_key(await read_body(request, _world(request).limits))
+    asked = read_key(await read_body(request, world_of(request).limits))
     id, key, record = await directory.add_key(asked.tenant, asked.note or "")
     logger().info("key_created", key=id, tenant=record.tenant)
     return json_response({**_key(id, record), "key": key}, 201, NO_STORE)
@@ -89,14 +89,9 @@ async def delete_key(request: Request) -> Response:
     return json_response({"object": "key", "id": id, "deleted": True})
 
 
-def _world(request: Request) -> World:
-    world: World = request.app.state.world
-    return world
-
-
 def _directory(request: Request) -> Directory:
     check_admin(request)
-    return _world(request).tenants.directory
+    return world_of(request).tenants.directory
 
 
 def limits(tenant: Tenant) -> dict[str, Any]:

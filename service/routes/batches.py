@@ -20,11 +20,10 @@ from service.errors import ApiError
 from service.job_schemas import read_page
 from service.planning import agree
 from service.replies import json_response
+from service.routes.request import id_of, tenant_of, world_of
 from service.serving import read_body, unless_left
 from service.settings import Limits
 from service.store.client import StoreUnavailable
-from service.tenants.tenant import Tenant
-from service.world import World
 
 PATH: Final = "/v1/batches"
 WEBHOOK: Final = "X-Aliquot-Webhook"
@@ -42,7 +41,7 @@ def batch_limits(limits: Limits) -> Limits:
 
 async def create(request: Request) -> Response:
     """Keep a batch, once all its lines are found to be in order."""
-    world, tenant = _world(request), _tenant(request)
+    world, tenant = world_of(request), tenant_of(request)
     webhook = request.headers.get(WEBHOOK)
     if webhook is not None:
         world.webhooks.check(webhook)
@@ -64,7 +63,7 @@ async def create(request: Request) -> Response:
 async def page(request: Request) -> Response:
     """The tenant's batches, newest first."""
     after, limit = read_page(request.query_params.get("after"), request.query_params.get("limit"))
-    views, more = await _world(request).batches.page(_tenant(request), after, limit)
+    views, more = await world_of(request).batches.page(tenant_of(request), after, limit)
     ids = {"first_id": views[0].id if views else None, "last_id": views[-1].id if views else None}
     data = [view.reply() for view in views]
     return json_response({"object": "list", "data": data, "has_more": more, **ids})
@@ -72,18 +71,18 @@ async def page(request: Request) -> Response:
 
 async def get(request: Request) -> Response:
     """A batch, and how far it is."""
-    return json_response((await _world(request).batches.get(_tenant(request), _id(request))).reply())
+    return json_response((await world_of(request).batches.get(tenant_of(request), id_of(request))).reply())
 
 
 async def cancel(request: Request) -> Response:
     """Begin to end a batch; one that has ended stays as it is."""
-    return json_response((await _world(request).batches.cancel(_tenant(request), _id(request))).reply())
+    return json_response((await world_of(request).batches.cancel(tenant_of(request), id_of(request))).reply())
 
 
 async def output(request: Request) -> Response:
     """The results, a JSON line for each request of the batch."""
-    world, tenant = _world(request), _tenant(request)
-    batch = await world.batches.get(tenant, _id(request))
+    world, tenant = world_of(request), tenant_of(request)
+    batch = await world.batches.get(tenant, id_of(request))
     if not batch.ended:
         message = f"The batch is {batch.status}. Ask for its results once GET {PATH}/{batch.id} says that it has ended."
         raise ApiError(409, "batch_not_ended", message, retry_after=5)
@@ -123,20 +122,6 @@ def _refused(faults: list[Fault]) -> Response:
     error = ApiError(400, "invalid_batch", first.message + more, param=first.param)
     told = {**error.body(), "errors": {"object": "list", "data": msgspec.to_builtins(faults)}}
     return json_response(told, error.status)
-
-
-def _world(request: Request) -> World:
-    world: World = request.app.state.world
-    return world
-
-
-def _tenant(request: Request) -> Tenant:
-    tenant: Tenant = request.state.tenant
-    return tenant
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])
 
 
 ROUTES = [

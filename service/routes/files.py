@@ -16,9 +16,8 @@ from service.batches.multipart import read_upload
 from service.batches.outputs import results
 from service.replies import json_response
 from service.routes.batches import Lines, batch_limits
+from service.routes.request import id_of, tenant_of, world_of
 from service.serving import read_body
-from service.tenants.tenant import Tenant
-from service.world import World
 
 PATH: Final = "/v1/files"
 NO_ERROR: Final = b'"error":null}\n'
@@ -27,36 +26,36 @@ NO_ERROR: Final = b'"error":null}\n'
 
 async def create(request: Request) -> Response:
     """Keep a file."""
-    world = _world(request)
+    world = world_of(request)
     with world.batches.creating():
         body = await read_body(request, batch_limits(world.limits))
         content_type = request.headers.get("content-type", "")
         upload = await asyncio.to_thread(read_upload, content_type, body)
-        return json_response((await world.batches.files.create(_tenant(request).name, upload)).reply())
+        return json_response((await world.batches.files.create(tenant_of(request).name, upload)).reply())
 
 
 async def page(request: Request) -> Response:
     """The tenant's files, newest first."""
-    views = await _world(request).batches.files.page(_tenant(request).name)
+    views = await world_of(request).batches.files.page(tenant_of(request).name)
     return json_response({"object": "list", "data": [view.reply() for view in views], "has_more": False})
 
 
 async def get(request: Request) -> Response:
     """A file, without what is in it."""
-    view = await _world(request).batches.files.view(_tenant(request).name, _id(request))
+    view = await world_of(request).batches.files.view(tenant_of(request).name, id_of(request))
     return json_response(view.reply())
 
 
 async def delete(request: Request) -> Response:
     """Forget a file; batches that were made of it go on."""
-    id = _id(request)
-    await _world(request).batches.files.delete(_tenant(request).name, id)
+    id = id_of(request)
+    await world_of(request).batches.files.delete(tenant_of(request).name, id)
     return json_response({"id": id, "object": "file", "deleted": True})
 
 
 async def content(request: Request) -> Response:
     """What is in a file: as it was sent, or what came of a batch."""
-    world, tenant, id = _world(request), _tenant(request), _id(request)
+    world, tenant, id = world_of(request), tenant_of(request), id_of(request)
     named = as_result(id)
     if named is None:
         kept = await world.batches.files.content(tenant.name, id)
@@ -74,20 +73,6 @@ async def _some(lines: AsyncGenerator[bytes], *, answered: bool) -> AsyncGenerat
         async for line in lines:
             if line.endswith(NO_ERROR) == answered:
                 yield line
-
-
-def _world(request: Request) -> World:
-    world: World = request.app.state.world
-    return world
-
-
-def _tenant(request: Request) -> Tenant:
-    tenant: Tenant = request.state.tenant
-    return tenant
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])
 
 
 ROUTES = [
