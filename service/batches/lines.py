@@ -12,6 +12,7 @@ import msgspec
 
 from service.errors import ApiError
 from service.schemas import ChatRequest, read_chat
+from service.settings import Limits
 
 Endpoint = Literal["/v1/chat/completions", "/v1/scale"]
 ENDPOINTS: Final[tuple[Endpoint, ...]] = ("/v1/chat/completions", "/v1/scale")
@@ -72,9 +73,11 @@ class _Bad(Exception):
         self.param = param
 
 
-async def read_lines(body: bytes, most: int, check: Check, endpoint: Endpoint | None = None) -> Read:
-    """The lines of a batch, of which there may be `most`, for that endpoint; others have their turn meanwhile."""
-    reading = _Reading(check, endpoint)
+async def read_lines(body: bytes, limits: Limits, check: Check, endpoint: Endpoint | None = None) -> Read:
+    """The lines of a batch for that endpoint, of which there may be `limits.batch_lines`, each with a body of
+    `limits.body_bytes` at most; others have their turn meanwhile."""
+    most = limits.batch_lines
+    reading = _Reading(check, endpoint, limits.body_bytes)
     rested = time.monotonic()
     for number, text in _texts(body):
         if len(reading.seen) >= most:
@@ -96,12 +99,13 @@ async def read_lines(body: bytes, most: int, check: Check, endpoint: Endpoint | 
 class _Reading:
     """What has been read so far; every line counts as seen, whatever is wrong with it."""
 
-    def __init__(self, check: Check, endpoint: Endpoint | None) -> None:
+    def __init__(self, check: Check, endpoint: Endpoint | None, most_bytes: int) -> None:
         self.endpoint = endpoint
         self.lines: list[Line] = []
         self.faults: list[Fault] = []
         self.seen: list[int] = []
         self._check = check
+        self._most_bytes = most_bytes
         self._ids: dict[str, int] = {}
 
     def fault(self, code: str, message: str, param: str | None, line: int | None) -> None:
@@ -113,6 +117,7 @@ class _Reading:
             given = _given(text)
             self._check_id(given.custom_id, number)
             self._check_route(given.method, given.url)
+            self._check_size(given.body)
             request = _request(bytes(given.body), self._check)
         except _Bad as bad:
             self.fault(bad.code, f"Line {number}: {bad}", bad.param, number)
@@ -127,6 +132,11 @@ class _Reading:
         if first != number:
             message = f"custom_id is that of line {first} too. Give each line its own."
             raise _Bad("duplicate_custom_id", message, "custom_id")
+
+    def _check_size(self, body: msgspec.Raw) -> None:
+        if len(memoryview(body)) > self._most_bytes:
+            message = f"body is larger than {self._most_bytes} bytes. Send fewer or shorter messages."
+            raise _Bad("body_too_large", message, "body")
 
     def _check_route(self, method: str, url: str) -> None:
         if method != "POST":

@@ -52,8 +52,7 @@ async def create(request: Request) -> Response:
             asked = read_batch(body)
             endpoint, made = asked.endpoint, asked.made(webhook)
             body = await world.batches.files.content(tenant.name, asked.input_file_id, "input_file_id")
-        most = world.limits.batch_lines
-        read = await read_lines(body, most, lambda line: agree(world, line, tenant), endpoint)
+        read = await read_lines(body, world.limits, lambda line: agree(world, line, tenant), endpoint)
         if read.faults:
             return _refused(read.faults)
         batch = await world.batches.create(tenant, read, made)

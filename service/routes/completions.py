@@ -99,13 +99,15 @@ Events = Callable[[_Runner], AsyncGenerator[bytes]]
 async def _asked(request: Request) -> ChatRequest:
     _admission(request).check()
     asked = read_chat(await read_body(request, request.app.state.world.limits))
-    header = request.headers.get("x-aliquot-scaling")
-    if header is None:
+    headers = request.headers.getlist("x-aliquot-scaling")
+    if not headers:
         return asked
     if asked.scaling is not None:
         message = "scaling stands in the body and in X-Aliquot-Scaling. Give one of them."
         raise unreadable(message, "X-Aliquot-Scaling")
-    return asked.model_copy(update={"scaling": read_scaling(header)})
+    if len(headers) > 1:
+        raise unreadable("X-Aliquot-Scaling stands there twice. Give it once.", "X-Aliquot-Scaling")
+    return asked.model_copy(update={"scaling": read_scaling(headers[0])})
 
 
 async def _planned(request: Request, asked: ChatRequest, id: str) -> _Runner:

@@ -316,6 +316,14 @@ async def test_a_bad_header_is_told_like_a_bad_body(served, header, code):
     assert response.json()["error"]["code"] == code
 
 
+async def test_two_headers_of_scaling_are_refused(served):
+    headers = [("X-Aliquot-Scaling", "{}"), ("X-Aliquot-Scaling", "{}")]
+    body = {"model": MODEL, "messages": MESSAGES}
+    response = await served.client.post("/v1/chat/completions", json=body, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "X-Aliquot-Scaling"
+
+
 async def test_scaling_in_body_and_header_is_refused(served):
     body = {"model": MODEL, "messages": MESSAGES, "scaling": {}}
     response = await served.client.post(

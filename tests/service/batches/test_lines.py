@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.batches.lines import MOST_FAULTS, read_lines
 from service.errors import undoable
+from service.settings import Limits
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "m", "messages": [{"role": "user", "content": "7 + 8?"}]}
@@ -20,7 +21,8 @@ def line(custom_id="a", method="POST", url=CHAT, body=ASK, **more) -> str:
 
 
 async def read(text: str | bytes, most: int = 10, check=lambda _: None):
-    return await read_lines(text.encode() if isinstance(text, str) else text, most, check)
+    limits = Limits(batch_lines=most, body_bytes=2_000)
+    return await read_lines(text.encode() if isinstance(text, str) else text, limits, check)
 
 
 async def test_lines_come_in_order_with_what_their_results_need():
@@ -126,3 +128,12 @@ async def test_others_have_their_turn_while_a_batch_is_read():
     await read("\n".join(line(str(n)) for n in range(100)), most=100, check=lambda _: time.sleep(0.001))
     task.cancel()
     assert turns > 5
+
+
+async def test_a_line_may_be_no_larger_than_a_request_of_its_own():
+    long = [{"role": "user", "content": "7 + 8? " * 1_000}]
+    small, large = line("a"), line("b", body=ASK | {"messages": long})
+    found = await read(f"{small}\n{large}")
+    assert [(fault.code, fault.line, fault.param) for fault in found.faults] == [
+        ("body_too_large", 2, "body")
+    ]
