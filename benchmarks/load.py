@@ -40,7 +40,7 @@ class Feature:
     idempotent: bool = False
 
 
-QUOTAS = {"requests_per_second": 1e6, "requests_at_once": 1e5, "tokens_per_day": 10**15, "usd_per_day": 1e6}
+QUOTAS = {"requests_per_second": 1_000_000, "requests_at_once": 100_000, "tokens_per_day": 10**15}
 FEATURES = (
     Feature("neither keys nor quotas"),
     Feature("keys", limits={}),

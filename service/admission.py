@@ -154,7 +154,7 @@ class Admission:
                 self._rate.add(time.monotonic())
 
     async def _await_room(self, load: EngineLoad) -> None:
-        """Return once a reading has found room. Raises ApiError 503 where the engines are, or stay, full, and if `cut`."""
+        """Return once a reading has found room. Raises ApiError 503 where the engines are or stay full, or if cut."""
         self._waiting += 1
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

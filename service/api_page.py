@@ -42,7 +42,9 @@ def _body(content: tuple[str, Json]) -> str:
     """A body's type, and its schema where that has a name."""
     kind, told = content
     name = told.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    return f'<p>Body: <a href="#{name}">{name}</a></p>' if name else f"<p>Body: <code>{escape(kind)}</code></p>"
+    return (
+        f'<p>Body: <a href="#{name}">{name}</a></p>' if name else f"<p>Body: <code>{escape(kind)}</code></p>"
+    )
 
 
 def _pretty(schema: Any) -> str:

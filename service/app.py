@@ -78,7 +78,8 @@ def create_app(world: World) -> Starlette:
             Exception: _bug,
         },
     )
-    app.router.redirect_slashes = False  # it would send bodies and keys to what the Host header says, and without TLS
+    # A redirect would send bodies and keys to what the Host header says, and without TLS.
+    app.router.redirect_slashes = False
     app.state.world = world
     app.state.metrics = metrics
     app.state.created = int(time.time())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 from uuid import uuid4
 
@@ -28,6 +28,8 @@ GROWTH: Final = 1.5
 MOST_WAITING: Final = 256
 MOST_WAITING_BYTES: Final = 256 * 2**20
 """Requests of one replica that wait for another's reply, and their bodies together, which are in memory."""
+MOST_SENDING_BYTES: Final = 256 * 2**20
+"""Kept replies, together, that one replica sends at a time to clients that may be slow to take them."""
 
 CLAIM: Final = Script("""
 local print = redis.call('HGET', KEYS[1], 'print')
@@ -140,6 +142,7 @@ class Idempotency:
         self._store = store
         self._limits = limits
         self._waiting: list[int] = []
+        self._sending = 0
 
     async def claim(self, tenant: str, key: str, fingerprint: str, size: int) -> Claim | Reply:
         """The key for this request to run under, or the reply that is kept; waits while another one runs.
@@ -167,6 +170,19 @@ class Idempotency:
             raise _in_flight(5) from late
         finally:
             self._waiting.remove(size)
+
+    @contextmanager
+    def sending(self, reply: Reply) -> Generator[None]:
+        """A block in which a kept reply is in memory. Raises ApiError 429 where there are too many."""
+        size = len(reply.body)
+        if self._sending + size > MOST_SENDING_BYTES:
+            message = "This replica sends as many kept replies as it can hold. Send this request again later."
+            raise ApiError(429, "overloaded", message, param="Idempotency-Key", retry_after=1)
+        self._sending += size
+        try:
+            yield
+        finally:
+            self._sending -= size
 
     async def _try(self, name: str, fingerprint: str, owner: str) -> Claim | Reply | None:
         async with self._store.exchange() as redis:

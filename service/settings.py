@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     HttpUrl,
-    SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.exposure import AdminKey, loopback
+from service.store.address import RedisUrl
 from service.tracing.collector import CollectorUrl
 from service.webhook_settings import WebhooksConfig
 
@@ -32,31 +30,6 @@ DRAIN_SECONDS = 5.0
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,8000}$")]
-
-
-REDIS_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
-
-
-def _redis_url(given: SecretStr) -> SecretStr:
-    """An address that redis-py takes; what is wrong with one is told without it, for its password."""
-    mend = (
-        "should be redis://host:6379/0, rediss:// for TLS or unix:///path of a socket, with user:password@ before the "
-        f"host where needed, other characters than letters and digits as %XX; of options {', '.join(REDIS_OPTIONS)}"
-    )
-    try:
-        url = urlsplit(given.get_secret_value())
-        database = url.path.strip("/") if url.scheme != "unix" else ""
-        usable = url.port != 0 and (not database or int(database) >= 0) and not url.fragment
-        usable = usable and bool(url.path if url.scheme == "unix" else url.hostname)
-    except ValueError:
-        raise ValueError(mend) from None
-    options = [name for name, _ in parse_qsl(url.query, keep_blank_values=True)]
-    if not usable or url.scheme not in ("redis", "rediss", "unix") or not {*options} <= {*REDIS_OPTIONS}:
-        raise ValueError(mend)
-    return given
-
-
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 class SettingsError(ValueError):

@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT"
 
 
 def _limit(help: str) -> Any:
-    return typer.Option(help=help, rich_help_panel="Limits, none of which holds by itself")
+    return typer.Option(help=help, rich_help_panel="Limits; one that is not given does not hold")
 
 
 PerSecond = Annotated[float | None, _limit("Requests per second; a second's worth may come at once.")]

@@ -105,7 +105,8 @@ class _Ending:
 
 def _farewell(settings: Settings) -> str:
     drain = f"new requests are served for {settings.serves_on:g} s more; " if settings.serves_on else ""
-    return f"Stopping: {drain}requests under way have {settings.grace_seconds:g} s to finish. Twice stops at once."
+    grace = f"requests under way have {settings.grace_seconds:g} s to finish"
+    return f"Stopping: {drain}{grace}. A second signal ends it at once."
 
 
 def _listen(settings: Settings) -> socket.socket:

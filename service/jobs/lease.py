@@ -95,11 +95,12 @@ class Lease:
         told = msgspec.json.encode(error.body()["error"]) if error else b""
         await self._write(lambda: self._store.finish(self.held, status, told, result))
 
-    async def give_up(self, seconds: float | None) -> None:
-        """Let the job be taken again after so many seconds; with None at once, and this attempt was not fruitless."""
+    async def give_up(self, seconds: float | None, *, counts: bool = True) -> None:
+        """Let the job be taken again after so many seconds, or with None at once. An attempt that does not count, and
+        one with None, was not fruitless."""
         self.ending = True
         await self._publish()
-        await self._write(lambda: self._store.give_up(self.held, seconds, self._pace.lease))
+        await self._write(lambda: self._store.give_up(self.held, seconds, self._pace.lease, counts=counts))
 
     async def _publish(self) -> None:
         async with self._writing:

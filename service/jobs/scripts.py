@@ -161,19 +161,20 @@ local id, delay, lease = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 if not held(id, ARGV[2]) then return 'lost' end
 redis.call('HSET', job(id), 'status', 'queued')
 redis.call('HDEL', job(id), 'holder')
+local priority, entry, fruitless = unpack(redis.call('HMGET', job(id), 'priority', 'entry', 'fruitless'))
+if ARGV[5] == '0' then redis.call('HSET', job(id), 'fruitless', math.max(0, fruitless - 1)) end
 if delay >= 0 then
   dequeue(id)
   redis.call('ZADD', LATER, now + delay, id)
 else
-  local priority, entry, fruitless = unpack(redis.call('HMGET', job(id), 'priority', 'entry', 'fruitless'))
-  redis.call('HSET', job(id), 'fruitless', math.max(0, fruitless - 1))
   redis.call('XCLAIM', queue(priority), 'workers', 'worker', 0, entry, 'IDLE', lease, 'JUSTID')
 end
 tell_status(id, 'queued')
 return 'kept'
 """
 )
-"""Gives a held job back: for a next try after `delay` milliseconds, or, where that is negative, to whoever is next."""
+"""Gives a held job back: for a next try after `delay` milliseconds, or, where that is negative, to whoever is next. The
+last argument says whether the attempt counts."""
 
 CANCEL: Final = Script(
     COMMON

@@ -163,10 +163,13 @@ class JobStore:
         given = (held.id, held.holder, status, error, result, self._limits.job_seconds)
         return bool(await self._run(scripts.FINISH, *given) == b"kept")
 
-    async def give_up(self, held: Held, seconds: float | None, lease_seconds: float) -> bool:
-        """Let a job be taken again after so many seconds, or, with None, at once and ahead of others; False if lost."""
+    async def give_up(
+        self, held: Held, seconds: float | None, lease_seconds: float, *, counts: bool = True
+    ) -> bool:
+        """Let a job be taken again after so many seconds, or, with None, at once and ahead of others; False if lost.
+        An attempt that does not count, and one given up with None, was not fruitless."""
         delay = -1 if seconds is None else round(seconds * 1e3)
-        given = (held.id, held.holder, delay, round(lease_seconds * 1e3))
+        given = (held.id, held.holder, delay, round(lease_seconds * 1e3), int(counts and seconds is not None))
         return bool(await self._run(scripts.GIVE_UP, *given) == b"kept")
 
     async def untold(self) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from service.store.client import StoreUnavailable
 REPEATED: Final = (429, 503)
 """Ends of attempts that another time may go otherwise."""
 MOST_BACKOFF: Final = 60.0
+SOON: Final = 5
+"""Tries after which the wait for what other runs hold grows no more: 16 seconds."""
 HAND_BACK_SECONDS: Final = 3.0
 """What the store has to note that jobs are handed back, or ended just now."""
 
@@ -179,7 +181,9 @@ class Worker:
         except TryAgain:
             await lease.give_up(backoff(held.fruitless, None))
         except ApiError as error:
-            if error.status in REPEATED and held.fruitless < self._limits.job_attempts:
+            if is_held(error):
+                await lease.give_up(backoff(min(held.attempt, SOON), error.retry_after), counts=False)
+            elif error.status in REPEATED and held.fruitless < self._limits.job_attempts:
                 await lease.give_up(backoff(held.fruitless, error.retry_after))
             else:
                 await self._end(lease, "failed", error=error)
@@ -215,9 +219,14 @@ class Worker:
         logger().warning("lease_lost", job=lease.held.id, attempt=lease.held.attempt)
 
 
+def is_held(error: ApiError) -> bool:
+    """Whether other runs of the tenant hold what is left of its quota: that passes when they end, so nothing failed."""
+    return error.status == 429 and (error.retry_after or 0) <= MOST_BACKOFF
+
+
 def backoff(tries: int, asked: int | None) -> float:
-    """Seconds until the next try after so many: 1, 2, 4, …, and no sooner than was asked."""
-    return max(min(MOST_BACKOFF, 2.0 ** (tries - 1)), asked or 0)
+    """Seconds until the next try after so many: 1, 2, 4, …, 60, and no sooner than was asked."""
+    return max(min(MOST_BACKOFF, 2.0 ** min(tries - 1, 6)), asked or 0)
 
 
 def _abandoned(attempts: int) -> ApiError:

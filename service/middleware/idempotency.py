@@ -77,10 +77,17 @@ class Idempotent:
             await json_response(error.body(), error.status, error.headers)(scope, receive, send)
         else:
             if isinstance(found, Reply):
-                self._replayed()
-                await _replay(found, scope, send)
+                await self._again(found, scope, receive, send)
             else:
                 await self._run(found, limits.idempotent_bytes, scope, received, send)
+
+    async def _again(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with self._idempotency.sending(reply):
+                self._replayed()
+                await _replay(reply, scope, send)
+        except ApiError as error:
+            await json_response(error.body(), error.status, error.headers)(scope, receive, send)
 
     async def _run(self, claim: Claim, most: int, scope: Scope, receive: Receive, send: Send) -> None:
         recording = _Recording(most)

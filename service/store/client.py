@@ -30,7 +30,7 @@ QUIET_SECONDS: Final = 10.0
 
 
 class StoreUnavailable(ApiError):
-    """503: the store does not answer, or `refuses` what it was asked for. `began`: it may have done that all the same."""
+    """503: the store does not answer, or `refuses` what it was asked for. `began`: it may have done that."""
 
     def __init__(self, *, refuses: bool = False, began: bool = False) -> None:
         message = "The store does not answer. Try again shortly; `aliquot doctor` and /readyz say whether it is back."

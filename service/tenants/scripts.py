@@ -91,6 +91,7 @@ local function give_up(name)
       redis.call('ZREM', key('leases', name), id)
     end
   end
+  if redis.call('EXISTS', key('leases', name)) == 0 then redis.call('HDEL', key('pace', name), 'running') end
 end
 """
 
@@ -188,8 +189,8 @@ end
 """
 )
 """Charges requests what they have spent over all attempts, and frees what they held. Twice is as once, and an earlier
-attempt that comes late takes nothing back, nor does one that ended before it had replayed what others spent. Its argument: JSON of [name, id, turn, tokens, nano-dollars, prompt
-tokens] of each."""
+attempt that comes late takes nothing back, nor does one that ended before it had replayed what others spent. Its
+argument: JSON of [name, id, turn, tokens, nano-dollars, prompt tokens] of each."""
 
 RENEW: Final = Script(
     _COMMON

@@ -89,6 +89,18 @@ async def test_a_stream_is_sent_again_whole(replicas):
     assert again.headers["idempotent-replayed"] == "true"
 
 
+async def test_kept_replies_that_are_sent_at_once_are_bounded(replicas, monkeypatch):
+    replicas.script(["15"])
+    first = await replicas.post(0, "k")
+    monkeypatch.setattr("service.idempotency.MOST_SENDING_BYTES", len(first.content) - 1)
+    refused = await replicas.post(1, "k")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    monkeypatch.setattr("service.idempotency.MOST_SENDING_BYTES", len(first.content))
+    for _ in range(2):  # what was sent counts no more
+        assert (await replicas.post(1, "k")).content == first.content
+
+
 async def test_another_body_route_or_scaling_is_a_conflict(replicas):
     replicas.script(["15"])
     await replicas.post(0, "k")

@@ -1,11 +1,14 @@
 """Jobs that are tried again, and those that are not."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
 from engines.base import EngineUnavailable
 from service.jobs import worker
-from service.tenants.tenant import ANONYMOUS
+from service.tenants.quotas import Settlement, Wanted
+from service.tenants.tenant import ANONYMOUS, Tenant
 from strategies.journal import Draw, Opened, Retried
 from strategies.journal_codec import decode_record
 from tests.service.jobs.replicas import (
@@ -90,3 +93,24 @@ async def test_attempts_that_got_on_are_not_counted_against_a_job():
         some.script(["15"] * 4)
         view = await ended(await some.worker(job_attempts=1), id)
         assert (view.status, view.attempts) == ("completed", 3)
+
+
+async def test_a_quota_that_others_hold_is_waited_for_however_often_and_fails_nothing(monkeypatch):
+    monkeypatch.setattr(worker, "backoff", lambda *_: 0.01)
+    tenant = Tenant("acme", tokens_per_day=1_000)
+    async with replicas(["15"] * 4) as some:
+        world = await some.worker()
+        await world.tenants.directory.put(tenant)
+        held = await world.tenants.quotas.reserve(tenant, "another", Wanted(("m", "s"), 1_000, 1_000))
+        id = (await world.jobs.submit(tenant, body())).id
+
+        async def reached(condition):
+            async with asyncio.timeout(15):
+                while not condition(view := await world.jobs.get(tenant, id)):
+                    await asyncio.sleep(0.01)
+            return view
+
+        waiting = await reached(lambda view: view.attempts > 2 * world.limits.job_attempts)
+        assert not waiting.ended
+        await world.tenants.quotas.settle([Settlement("acme", "another", held.turn, 0, 0, 0)])
+        assert (await reached(lambda view: view.ended)).status == "completed"

@@ -133,16 +133,17 @@ class Machine(RuleBasedStateMachine):
             model.result = result or None
             model.ended_by = held.holder
 
-    @rule(held=leases, at_once=st.booleans())
-    def give_up(self, held, at_once):
+    @rule(held=leases, at_once=st.booleans(), counts=st.booleans())
+    def give_up(self, held, at_once, counts):
         model = self.models[held.id]
-        kept = self.runner.run(self.jobs.give_up(held, None if at_once else 0.0, QUICK.lease))
+        seconds = None if at_once else 0.0
+        kept = self.runner.run(self.jobs.give_up(held, seconds, QUICK.lease, counts=counts))
         assert kept == (model.holder == held.holder)
         if kept:
             model.status, model.holder = "queued", None
             model.place = "pending" if at_once else "later"
             model.lapsed = at_once
-            model.fruitless -= at_once and model.fruitless > 0
+            model.fruitless -= (at_once or not counts) and model.fruitless > 0
 
     @rule(number=st.integers(0, 5))
     def cancel(self, number):

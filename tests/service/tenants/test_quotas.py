@@ -196,3 +196,14 @@ async def test_spent_and_held_never_exceed_the_quota_whatever_happens(quota, ste
             _, day = await today(quotas, "t")
             assert day.held_tokens >= 0
             assert day.spent.get("tokens", 0) + day.held_tokens <= quota
+
+
+async def test_a_place_whose_run_the_store_has_forgotten_is_free_again(replicas):
+    tenant = Tenant("t", requests_at_once=1)
+    await replicas[0].reserve(tenant, "a", Wanted(BY, 10, 10))
+    async with replicas[0]._store.exchange() as redis:  # as after days in which nobody asked
+        await redis.delete(replicas[0]._store.key("run", "t", "a"))
+    assert await ended(replicas[1].reserve(tenant, "b", Wanted(BY, 10, 10))) == "rate_limited"
+    await lapse(replicas[0], "t")
+    assert await replicas[1].reserve(tenant, "b", Wanted(BY, 10, 10)) == Held(10, 0, 1)
+    assert await ended(replicas[0].reserve(tenant, "c", Wanted(BY, 10, 10))) == "rate_limited"
