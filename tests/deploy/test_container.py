@@ -27,6 +27,7 @@ def started(port: int, folder: Path) -> subprocess.Popen[bytes]:
     store = shared_redis()
     socket = str(Path(store.removeprefix("unix://")).parent)
     aliquot = Path(sys.executable).with_name("aliquot")
+    root = Path.cwd()  # bound once more, since it may lie in /tmp itself
     variables = ENV | {
         "ALIQUOT_PORT": str(port),
         "ALIQUOT_HOST": "127.0.0.1",  # and keys are asked for as in the container, where it is 0.0.0.0
@@ -37,7 +38,8 @@ def started(port: int, folder: Path) -> subprocess.Popen[bytes]:
     }
     variables.pop("PATH")
     closed = shlex.split(
-        f"bwrap --ro-bind / / --dev /dev --tmpfs /tmp --bind {socket} {socket} --ro-bind {world} /tmp/aliquot.yaml "
+        f"bwrap --ro-bind / / --dev /dev --tmpfs /tmp --ro-bind {root} {root} --bind {socket} {socket} "
+        f"--ro-bind {world} /tmp/aliquot.yaml "
         "--unshare-user --uid 10001 --gid 10001 --cap-drop ALL --chdir /tmp --clearenv"
     )
     for name, value in variables.items():
