@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory) -> Generator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as found:
+    with cluster(tmp_path_factory.mktemp("cluster"), limits={"engine_waiting": 0.125}) as found:
         yield found
 
 
