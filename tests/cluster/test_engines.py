@@ -1,7 +1,6 @@
 """Engines that die, hang, dawdle and talk nonsense, behind real services and a real nginx."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -21,24 +20,22 @@ def break_engine(engine, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["killed", "hang", "slow", "error", "half"])
 async def test_with_one_engine_broken_every_request_completes_on_the_other(house, fault):
     break_engine(house.engines[0], fault)
-    began = time.monotonic()
-    answers = await ask_all(house.url, PROBLEMS, **DEADLINE)
+    async with asyncio.timeout(DEADLINE["budget"]["seconds"]):
+        answers = await ask_all(house.url, PROBLEMS, **DEADLINE)
     assert statuses(answers) == {200: len(PROBLEMS)}, [a.text[:300] for a in answers if a.status_code != 200][
         :2
     ]
     for answer in answers:
         fine(answer)
         assert answer.json()["scaling"]["spent"]["samples"] == 4
-    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("fault", ["killed", "hang", "error", "half"])
 async def test_with_both_engines_broken_every_request_says_why_within_its_deadline(house, fault):
     for engine in house.engines:
         break_engine(engine, fault)
-    began = time.monotonic()
-    answers = await ask_all(house.url, range(8), budget={"samples": 4, "seconds": 8})
-    assert time.monotonic() - began < 12
+    async with asyncio.timeout(12):  # none hangs
+        answers = await ask_all(house.url, range(8), budget={"samples": 4, "seconds": 8})
     assert set(statuses(answers)) <= {503, 504}
     for answer in answers:
         fine(answer)

@@ -9,7 +9,7 @@ from service.journal_file import read_journal
 from service.replaying import replay
 from strategies.journal import Draw, lost
 from tests.cluster.asking import client
-from tests.cluster.working import finished, submit
+from tests.cluster.working import finished, job, submit
 from verifiers.workers import Workers
 
 JOBS, KILLS = 200, 10
@@ -31,10 +31,11 @@ async def test_two_hundred_jobs_are_each_done_once_though_services_are_killed_te
     assert Counter(view["status"] for view in views) == {"completed": JOBS}
     assert await finals(house.url, ids) == [1] * JOBS
     lost_calls = settled = 0
+    budget = job(0)["scaling"]["budget"]
     workers = Workers()
     async with client(house.url) as http:
         for view in views:
-            spent, budget = view["result"]["scaling"]["spent"], view["result"]["scaling"]["budget"]
+            spent = view["result"]["scaling"]["spent"]
             for unit in ("samples", "tokens", "usd"):
                 assert spent[unit] <= budget[unit] * (1 + 1e-9)
             journal = read_journal((await http.get(f"/v1/jobs/{view['id']}/journal")).content)

@@ -1,7 +1,6 @@
 """A Redis that is killed, paused or full, under load: nothing acknowledged is lost, and nobody hangs."""
 
 import asyncio
-import time
 
 import httpx
 import pytest
@@ -18,7 +17,6 @@ class Load:
     def __init__(self, url: str) -> None:
         self.url = url
         self.answers: list[httpx.Response] = []
-        self.slowest = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Load":
@@ -36,14 +34,13 @@ class Load:
     async def _ask(self, number: int) -> None:
         async with client(self.url) as http:
             for n in range(10_000):
-                began = time.monotonic()
-                if n % 3 == 0:
-                    answer = await http.post("/v1/scale", json=body(n))
-                elif n % 3 == 1:
-                    answer = await http.post("/v1/jobs", json=job(n))
-                else:
-                    answer = await http.get("/v1/jobs")
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                async with asyncio.timeout(20):  # nobody hangs
+                    if n % 3 == 0:
+                        answer = await http.post("/v1/scale", json=body(n))
+                    elif n % 3 == 1:
+                        answer = await http.post("/v1/jobs", json=job(n))
+                    else:
+                        answer = await http.get("/v1/jobs")
                 self.answers.append(answer)
                 await asyncio.sleep(0.05)
 
@@ -51,8 +48,8 @@ class Load:
         """Every answer is whole or says when to come again; the ids of the jobs that were acknowledged."""
         for answer in self.answers:
             assert answer.status_code in (200, 202, 503), answer.text[:300]
-            if answer.status_code != 202:
-                fine(answer) if answer.request.url.path == "/v1/scale" or answer.status_code == 503 else None
+            if answer.status_code == 503 or answer.request.url.path == "/v1/scale":
+                fine(answer)
         return [answer.json()["id"] for answer in self.answers if answer.status_code == 202]
 
 
@@ -71,7 +68,6 @@ async def test_killed_and_started_again_under_load_it_has_lost_no_acknowledged_j
         await asyncio.sleep(3)
     acknowledged = ids + load.check()
     assert during > 0
-    assert load.slowest < 20
     views = await finished(house.url, acknowledged, 120)
     assert {view["status"] for view in views} == {"completed"}
 
@@ -84,7 +80,6 @@ async def test_paused_for_five_seconds_it_costs_nobody_an_acknowledged_job(house
         house.redis.resume()
         await asyncio.sleep(3)
     acknowledged = ids + load.check()
-    assert load.slowest < 20
     views = await finished(house.url, acknowledged, 120)
     assert {view["status"] for view in views} == {"completed"}
 
